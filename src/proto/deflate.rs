@@ -1,0 +1,1 @@
+//! permessage-deflate at message level (RFC 7692 §7).

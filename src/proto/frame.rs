@@ -1,0 +1,1 @@
+//! Frame headers (RFC 6455 §5.2).
