@@ -28,8 +28,8 @@ pub enum ProtocolError {
     #[error("the most significant bit of a 64-bit payload length is set")]
     LengthTopBit,
     /// A control frame has more than 125 bytes of payload (RFC 6455 §5.5).
-    #[error("a control frame may carry at most 125 bytes, this one announces {0}")]
-    ControlTooLong(u64),
+    #[error("a control frame may carry at most 125 bytes, this one announces more")]
+    ControlTooLong,
     /// A control frame is fragmented (RFC 6455 §5.5).
     #[error("a control frame must not be fragmented")]
     FragmentedControl,
@@ -86,7 +86,7 @@ impl ProtocolError {
             | Self::MaskedFrame
             | Self::NonMinimalLength(_)
             | Self::LengthTopBit
-            | Self::ControlTooLong(_)
+            | Self::ControlTooLong
             | Self::FragmentedControl
             | Self::UnexpectedContinuation
             | Self::ExpectedContinuation
@@ -116,7 +116,4 @@ pub enum SendError {
     /// A message that is being sent in pieces isn't finished yet (RFC 6455 §5.4).
     #[error("another message is being sent in pieces: finish it first")]
     MessageUnfinished,
-    /// A piece was given, but no message was begun.
-    #[error("there is no message to continue: begin one first")]
-    NoMessage,
 }

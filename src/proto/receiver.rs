@@ -1,0 +1,408 @@
+//! The receiving side: bytes → events.
+//!
+//! Four steps, a file each: a header is judged before anything is allocated ([`decoder`](super::decoder)), its
+//! payload unmasked where it lies ([`mask`](super::mask)), inflated if the message is compressed
+//! ([`deflate`](super::deflate)), and assembled under the limits ([`assembly`](super::assembly)). This file puts
+//! them in order and decides which frame may follow which (RFC 6455 §5.4).
+
+use bytes::buf::Limit;
+use bytes::{BufMut, Bytes};
+
+use super::assembly::Assembly;
+use super::close::CloseFrame;
+use super::decoder::{Decoder, take};
+use super::deflate::{Decompressor, DeflateParams};
+use super::error::ProtocolError;
+use super::frame::{Header, MaskKey, OpCode};
+use super::limits::Limits;
+use super::message::{Kind, Message, Piece};
+use super::small::SmallPayloads;
+use super::{Role, mask};
+
+/// What the peer said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A whole message.
+    Message(Message),
+    /// A piece of a message, from [`Receiver::poll_piece`].
+    Piece(Piece),
+    /// A Ping, at most 125 bytes; [`Sender::on_event`](super::Sender::on_event) answers it.
+    Ping(Bytes),
+    /// A Pong, at most 125 bytes.
+    Pong(Bytes),
+    /// A Close, the last event; [`Sender::on_event`](super::Sender::on_event) answers it. `None` is one without a
+    /// code.
+    Close(Option<CloseFrame>),
+}
+
+/// Decodes what one side of a connection receives.
+///
+/// After a Close it takes and drops whatever comes. After an error it returns that error again and takes nothing.
+#[derive(Debug)]
+pub struct Receiver {
+    role: Role,
+    limits: Limits,
+    decoder: Decoder,
+    /// The frame whose payload is being read.
+    frame: Option<Frame>,
+    /// The message whose frames are being read, or whose pieces are being handed out.
+    message: Option<Box<Assembly>>,
+    /// The front of a control frame's payload, at most 125 bytes.
+    control: Vec<u8>,
+    small: SmallPayloads,
+    inflate: Option<Decompressor>,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Open,
+    Closed,
+    Failed(ProtocolError),
+}
+
+/// How the caller wants messages.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Delivery {
+    Whole,
+    Pieces,
+}
+
+/// A frame whose payload isn't complete.
+#[derive(Clone, Copy, Debug)]
+struct Frame {
+    opcode: OpCode,
+    is_final: bool,
+    mask: Option<MaskKey>,
+    payload_bytes: u64,
+    /// How much of the payload was taken, which is the mask's phase too.
+    taken_bytes: u64,
+}
+
+impl Frame {
+    fn remaining(&self) -> u64 {
+        self.payload_bytes - self.taken_bytes
+    }
+
+    /// Counts `len` bytes of the payload as taken and unmasks them.
+    fn unmask(&mut self, bytes: &mut [u8]) {
+        if let Some(key) = self.mask {
+            mask::apply_mask(bytes, key, (self.taken_bytes & 3) as usize);
+        }
+        self.taken_bytes += bytes.len() as u64;
+    }
+}
+
+impl Receiver {
+    /// What `role` receives, within `limits`.
+    pub fn new(role: Role, limits: Limits) -> Self {
+        Self {
+            role,
+            limits,
+            decoder: Decoder::new(),
+            frame: None,
+            message: None,
+            control: Vec::new(),
+            small: SmallPayloads::default(),
+            inflate: None,
+            state: State::Open,
+        }
+    }
+
+    /// Inflates from now on, as was agreed in the handshake (RFC 7692 §7).
+    #[must_use]
+    pub fn with_deflate(mut self, params: DeflateParams) -> Self {
+        self.inflate = Some(Decompressor::new(self.role, params));
+        self
+    }
+
+    /// Takes what it needs from the front of `input` and returns the next event, messages whole.
+    ///
+    /// `Ok(None)` means that the input is used up. The bytes are unmasked where they lie, so what is taken is
+    /// garbage afterwards; what is left is untouched. If [`Receiver::poll_piece`] handed out a part of the current
+    /// message, the rest of it comes as [`Event::Piece`] here too.
+    ///
+    /// # Errors
+    ///
+    /// The rule that the peer broke. The connection has to be failed with it
+    /// ([`Sender::fail`](super::Sender::fail)).
+    #[inline]
+    pub fn poll_event(&mut self, input: &mut &mut [u8]) -> Result<Option<Event>, ProtocolError> {
+        self.poll(input, Delivery::Whole)
+    }
+
+    /// As [`Receiver::poll_event`], but messages come as [`Event::Piece`]s as their bytes arrive: text checked,
+    /// compressed data inflated, and never more than a piece in memory.
+    ///
+    /// # Errors
+    ///
+    /// As [`Receiver::poll_event`].
+    pub fn poll_piece(&mut self, input: &mut &mut [u8]) -> Result<Option<Event>, ProtocolError> {
+        self.poll(input, Delivery::Pieces)
+    }
+
+    /// The unfilled rest of a large message's buffer, to read from the socket straight into it.
+    ///
+    /// `None` when there is no such message; then read elsewhere and hand it to `poll_event`. Whatever was put here
+    /// is looked at by the next poll, even one with empty input. It never takes more than the frame still has.
+    pub fn spare(&mut self) -> Option<Limit<&mut Vec<u8>>> {
+        let (Some(frame), Some(message), State::Open) = (&self.frame, &mut self.message, self.state) else {
+            return None;
+        };
+        if frame.opcode.is_control() || !message.is_collecting_plain() {
+            return None;
+        }
+        // What was read here since the last poll isn't counted in the frame yet.
+        let room = usize::try_from(frame.remaining()).unwrap_or(usize::MAX) - message.unseen().len();
+        if room < MIN_SPARE_BYTES {
+            return None;
+        }
+        let buffer = message.room_for(room);
+        let spare = buffer.capacity() - buffer.len();
+        Some(buffer.limit(spare.min(room)))
+    }
+
+    /// Whether a message or a frame has begun and not ended.
+    pub fn is_in_message(&self) -> bool {
+        self.frame.is_some() || self.message.is_some() || self.decoder.is_partial()
+    }
+
+    /// Whether the peer's Close has come.
+    pub fn close_received(&self) -> bool {
+        self.state == State::Closed
+    }
+
+    #[inline]
+    fn poll(&mut self, input: &mut &mut [u8], delivery: Delivery) -> Result<Option<Event>, ProtocolError> {
+        match self.state {
+            State::Open => {}
+            State::Closed => {
+                take(input, input.len());
+                return Ok(None);
+            }
+            State::Failed(error) => return Err(error),
+        }
+        let result = self.poll_open(input, delivery);
+        if let Err(error) = result {
+            self.end(State::Failed(error));
+        }
+        result
+    }
+
+    /// Nothing more will be received: everything that was held for it goes.
+    #[cold]
+    fn end(&mut self, state: State) {
+        *self = Self { state, ..Self::new(self.role, self.limits) };
+    }
+
+    fn poll_open(
+        &mut self,
+        input: &mut &mut [u8],
+        delivery: Delivery,
+    ) -> Result<Option<Event>, ProtocolError> {
+        loop {
+            if self.frame.is_none() {
+                if let Some(event) = self.poll_finishing(delivery)? {
+                    return Ok(Some(event));
+                }
+                let Some(header) = self.decoder.poll_header(self.role, &self.limits, input)? else {
+                    self.small.release();
+                    return Ok(None);
+                };
+                if let Some(message) = self.poll_whole(&header, input, delivery)? {
+                    return Ok(Some(Event::Message(message)));
+                }
+                self.begin(&header)?;
+            }
+            if let Some(event) = self.poll_payload(input, delivery)? {
+                return Ok(Some(event));
+            }
+            if self.frame.is_some() && input.is_empty() {
+                self.small.release();
+                return Ok(None);
+            }
+        }
+    }
+
+    /// The common case: a message in one frame, uncompressed, all of it in the input.
+    #[inline]
+    fn poll_whole(
+        &mut self,
+        header: &Header,
+        input: &mut &mut [u8],
+        delivery: Delivery,
+    ) -> Result<Option<Message>, ProtocolError> {
+        let kind = match header.opcode {
+            OpCode::Text => Kind::Text,
+            OpCode::Binary => Kind::Binary,
+            _ => return Ok(None),
+        };
+        let is_whole = header.is_final
+            && !header.is_compressed
+            && self.message.is_none()
+            && header.payload_bytes <= input.len() as u64
+            && header.payload_bytes <= self.limits.max_message_bytes as u64
+            && self.limits.max_fragments > 0
+            && delivery == Delivery::Whole;
+        if !is_whole {
+            return Ok(None);
+        }
+        let unread = input.len();
+        let payload = take(input, header.payload_bytes as usize);
+        if let Some(key) = header.mask {
+            mask::apply_mask(payload, key, 0);
+        }
+        let payload = &*payload;
+        if kind == Kind::Text && !super::utf8::is_utf8(payload) {
+            return Err(ProtocolError::InvalidUtf8);
+        }
+        let payload = self.small.copy(payload, unread);
+        Ok(Some(super::assembly::message(kind, payload)))
+    }
+
+    /// Judges a frame by what came before it, and makes it the current one.
+    fn begin(&mut self, header: &Header) -> Result<(), ProtocolError> {
+        if !header.opcode.is_control() {
+            self.begin_data(header)?;
+        }
+        self.frame = Some(Frame {
+            opcode: header.opcode,
+            is_final: header.is_final,
+            mask: header.mask,
+            payload_bytes: header.payload_bytes,
+            taken_bytes: 0,
+        });
+        Ok(())
+    }
+
+    fn begin_data(&mut self, header: &Header) -> Result<(), ProtocolError> {
+        if header.is_compressed && self.inflate.is_none() {
+            return Err(ProtocolError::ReservedBits(0b100));
+        }
+        let kind = match header.opcode {
+            OpCode::Text => Some(Kind::Text),
+            OpCode::Binary => Some(Kind::Binary),
+            _ => None,
+        };
+        match (&self.message, kind) {
+            (Some(_), Some(_)) => return Err(ProtocolError::ExpectedContinuation),
+            (None, None) => return Err(ProtocolError::UnexpectedContinuation),
+            (None, Some(kind)) => self.message = Some(Box::new(Assembly::new(kind, header.is_compressed))),
+            (Some(_), None) => {}
+        }
+        let message = self.message.as_mut().expect("begun above or before");
+        message.begin_frame(header.payload_bytes, &self.limits)
+    }
+
+    fn poll_payload(
+        &mut self,
+        input: &mut &mut [u8],
+        delivery: Delivery,
+    ) -> Result<Option<Event>, ProtocolError> {
+        let frame = self.frame.as_ref().expect("a payload belongs to a frame");
+        if frame.opcode.is_control() { self.poll_control(input) } else { self.poll_data(input, delivery) }
+    }
+
+    fn poll_control(&mut self, input: &mut &mut [u8]) -> Result<Option<Event>, ProtocolError> {
+        let frame = self.frame.as_mut().expect("a payload belongs to a frame");
+        let bytes = take(input, frame.remaining().min(input.len() as u64) as usize);
+        frame.unmask(bytes);
+        self.control.extend_from_slice(bytes);
+        if frame.remaining() > 0 {
+            return Ok(None);
+        }
+        let opcode = frame.opcode;
+        self.frame = None;
+        let payload = std::mem::take(&mut self.control);
+        Ok(Some(match opcode {
+            OpCode::Ping => Event::Ping(payload.into()),
+            OpCode::Pong => Event::Pong(payload.into()),
+            _ => {
+                let close = CloseFrame::parse(&payload)?;
+                self.end(State::Closed);
+                Event::Close(close)
+            }
+        }))
+    }
+
+    fn poll_data(
+        &mut self,
+        input: &mut &mut [u8],
+        delivery: Delivery,
+    ) -> Result<Option<Event>, ProtocolError> {
+        let Self { frame: current, message, inflate, limits, .. } = self;
+        let frame = current.as_mut().expect("a payload belongs to a frame");
+        let message = message.as_mut().expect("a data frame belongs to a message");
+        if message.is_compressed() {
+            let inflate = inflate.as_mut().expect("RSV1 was checked when the message began");
+            poll_compressed(frame, message, inflate, limits, input)?;
+        } else {
+            // What was read straight into the buffer comes first, it is older than the input.
+            frame.unmask(message.unseen());
+            message.check_unseen()?;
+            let bytes = take(input, frame.remaining().min(input.len() as u64) as usize);
+            frame.unmask(bytes);
+            message.append(bytes, frame.remaining())?;
+        }
+        let frame_is_complete = frame.remaining() == 0;
+        if frame_is_complete {
+            if frame.is_final {
+                message.end_input();
+            }
+            *current = None;
+        }
+        self.poll_finishing(delivery)
+    }
+
+    /// Hands out what can be handed out: a message whose input is complete, or in pieces what there is of one.
+    fn poll_finishing(&mut self, delivery: Delivery) -> Result<Option<Event>, ProtocolError> {
+        let Some(message) = &mut self.message else { return Ok(None) };
+        if message.is_input_complete() && message.is_compressed() {
+            let inflate = self.inflate.as_mut().expect("RSV1 was checked when the message began");
+            message.finish_inflating(inflate, &self.limits, delivery == Delivery::Pieces)?;
+        }
+        if delivery == Delivery::Pieces {
+            message.hand_out_pieces();
+        }
+        let event = if message.is_in_pieces() {
+            message.next_piece()?.map(Event::Piece)
+        } else {
+            message.whole()?.map(Event::Message)
+        };
+        if message.is_over() {
+            self.message = None;
+        }
+        Ok(event)
+    }
+}
+
+/// Inflates what is there of a frame's payload.
+///
+/// It unmasks a copy of a few KiB at a time: what the inflater doesn't take because its output is full stays in
+/// the input untouched.
+fn poll_compressed(
+    frame: &mut Frame,
+    message: &mut Assembly,
+    inflate: &mut Decompressor,
+    limits: &Limits,
+    input: &mut &mut [u8],
+) -> Result<(), ProtocolError> {
+    let mut copy = [0; INFLATE_CHUNK_BYTES];
+    while frame.remaining() > 0 && !input.is_empty() && message.wants_input() {
+        let len = frame.remaining().min(input.len().min(INFLATE_CHUNK_BYTES) as u64) as usize;
+        let chunk = &mut copy[..len];
+        chunk.copy_from_slice(&input[..len]);
+        let mut unmasked = *frame;
+        unmasked.unmask(chunk);
+        let taken = message.inflate(inflate, chunk, limits)?;
+        frame.taken_bytes += taken as u64;
+        take(input, taken);
+    }
+    Ok(())
+}
+
+/// Less than this isn't worth a read of its own.
+const MIN_SPARE_BYTES: usize = 4 << 10;
+
+/// How much compressed data is unmasked at a time.
+const INFLATE_CHUNK_BYTES: usize = 4 << 10;
