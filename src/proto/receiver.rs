@@ -112,7 +112,7 @@ impl Receiver {
     /// Inflates from now on, as was agreed in the handshake (RFC 7692 §7).
     #[must_use]
     pub fn with_deflate(mut self, params: DeflateParams) -> Self {
-        self.inflate = Some(Decompressor::new(self.role, params));
+        self.inflate = Some(Decompressor::new(self.role, params, self.limits.max_message_bytes));
         self
     }
 

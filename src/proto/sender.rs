@@ -342,7 +342,7 @@ impl Sender {
         let mut packed = Vec::new();
         deflate.compressor.compress(&payload, &mut packed);
         // With takeover the peer has to see what our window has seen, shorter or not.
-        if packed.len() >= payload.len() && !deflate.has_context(self.mask.is_some()) {
+        if packed.len() >= payload.len() && !deflate.compressor.has_context() {
             self.push(opcode, payload);
             return Ok(());
         }
@@ -410,11 +410,6 @@ impl Sender {
 impl Deflate {
     fn wants(&self, payload: &[u8]) -> bool {
         payload.len() >= self.config.threshold_bytes
-    }
-
-    fn has_context(&self, is_client: bool) -> bool {
-        let params = &self.params;
-        !if is_client { params.client_no_context_takeover } else { params.server_no_context_takeover }
     }
 
     /// The form of `prepared` that this peer can read.

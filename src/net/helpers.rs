@@ -1,0 +1,229 @@
+//! What a runtime does for its connections: one task that writes what was left behind and watches the deadlines.
+//!
+//! The task starts with a runtime's first connection and ends with the runtime. It has two parts. The *flusher*
+//! takes connections off a list and writes what they have queued; being a task it runs behind whatever is ready.
+//! The *wheel* looks at each connection when its next deadline may have come. It has no tick: it sleeps until the
+//! nearest deadline, and without one there is no timer.
+
+use std::cmp::Ordering;
+use std::collections::BinaryHeap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use tokio::runtime::{Handle, Id};
+use tokio::time::{Instant, Sleep};
+
+use super::error::Error;
+
+/// A connection as the helpers see it.
+pub(super) trait Watched: Send + Sync {
+    /// Writes what is queued.
+    fn flush_late(&self);
+
+    /// Acts on what is due at `now` and says when to look again, if this look was the awaited one.
+    fn look(&self, now: Millis) -> Option<Millis>;
+}
+
+/// Milliseconds since the runtime's first connection.
+pub(super) type Millis = u64;
+
+/// One runtime's helpers.
+pub(super) struct Helpers {
+    handle: Handle,
+    epoch: Instant,
+    /// Innermost lock: whoever holds it takes no other.
+    shared: Mutex<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    to_flush: Vec<Weak<dyn Watched>>,
+    looks: BinaryHeap<Look>,
+    waker: Option<Waker>,
+    /// The runtime is gone: nothing is taken any more.
+    is_retired: bool,
+}
+
+/// When to look at a connection; the heap has the earliest on top.
+struct Look {
+    at: Millis,
+    connection: Weak<dyn Watched>,
+}
+
+static RUNTIMES: Mutex<Vec<(Id, Arc<Helpers>)>> = Mutex::new(Vec::new());
+
+impl Helpers {
+    /// The helpers of the runtime we are in; they start if this is their first connection.
+    pub(super) fn current() -> Result<Arc<Self>, Error> {
+        let handle = Handle::try_current().map_err(|_| Error::NoRuntime)?;
+        let id = handle.id();
+        let mut runtimes = RUNTIMES.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, helpers)) = runtimes.iter().find(|(other, _)| *other == id) {
+            return Ok(helpers.clone());
+        }
+        let helpers =
+            Arc::new(Self { handle: handle.clone(), epoch: Instant::now(), shared: Mutex::default() });
+        runtimes.push((id, helpers.clone()));
+        drop(runtimes);
+        let retire = Retire { id, helpers: helpers.clone() };
+        handle.spawn(Work { retire, sleep: None });
+        Ok(helpers)
+    }
+
+    /// The runtime.
+    pub(super) fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    pub(super) fn now(&self) -> Millis {
+        let elapsed = self.epoch.elapsed();
+        elapsed.as_secs() * 1000 + Millis::from(elapsed.subsec_millis())
+    }
+
+    /// Microseconds since the runtime's first connection.
+    pub(super) fn now_micros(&self) -> u64 {
+        self.epoch.elapsed().as_micros() as u64
+    }
+
+    /// Has a connection written out soon, behind the ready tasks.
+    pub(super) fn flush_soon(&self, connection: Weak<dyn Watched>) {
+        let mut shared = self.lock();
+        if shared.is_retired {
+            return;
+        }
+        shared.to_flush.push(connection);
+        wake_after(shared);
+    }
+
+    /// Looks at a connection at `at`, and then whenever it asks for.
+    pub(super) fn look_at(&self, at: Millis, connection: Weak<dyn Watched>) {
+        let mut shared = self.lock();
+        if shared.is_retired {
+            return;
+        }
+        let is_next = shared.looks.peek().is_none_or(|next| at < next.at);
+        shared.looks.push(Look { at, connection });
+        if is_next {
+            wake_after(shared);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Shared> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Wakes the helpers' task after the lock is released.
+fn wake_after(mut shared: MutexGuard<'_, Shared>) {
+    let waker = shared.waker.take();
+    drop(shared);
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}
+
+/// The helpers' task.
+struct Work {
+    retire: Retire,
+    sleep: Option<Pin<Box<Sleep>>>,
+}
+
+impl Future for Work {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let helpers = self.retire.helpers.clone();
+        loop {
+            flush_all(&helpers);
+            let next = look_at_due(&helpers);
+            if let Some(at) = next {
+                let deadline = helpers.epoch + Duration::from_millis(at);
+                let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+                if sleep.deadline() != deadline {
+                    sleep.as_mut().reset(deadline);
+                }
+                if sleep.as_mut().poll(cx).is_ready() {
+                    continue;
+                }
+            }
+            let mut shared = helpers.lock();
+            let is_idle =
+                shared.to_flush.is_empty() && shared.looks.peek().map(|look| look.at) == next;
+            if is_idle {
+                if shared.waker.as_ref().is_none_or(|waker| !waker.will_wake(cx.waker())) {
+                    shared.waker = Some(cx.waker().clone());
+                }
+                return Poll::Pending;
+            }
+        }
+    }
+}
+
+fn flush_all(helpers: &Helpers) {
+    let to_flush = std::mem::take(&mut helpers.lock().to_flush);
+    for connection in to_flush {
+        if let Some(connection) = connection.upgrade() {
+            connection.flush_late();
+        }
+    }
+}
+
+/// Looks at every connection whose time has come and returns when the next one's comes.
+fn look_at_due(helpers: &Helpers) -> Option<Millis> {
+    loop {
+        let now = helpers.now();
+        let look = {
+            let mut shared = helpers.lock();
+            let next = shared.looks.peek()?;
+            if next.at > now {
+                return Some(next.at);
+            }
+            shared.looks.pop().expect("it was just there")
+        };
+        let Some(connection) = look.connection.upgrade() else { continue };
+        if let Some(at) = connection.look(now) {
+            helpers.look_at(at.max(now + 1), look.connection);
+        }
+    }
+}
+
+/// Ends the helpers with their runtime, which drops the task that holds this.
+struct Retire {
+    id: Id,
+    helpers: Arc<Helpers>,
+}
+
+impl Drop for Retire {
+    fn drop(&mut self) {
+        // A later runtime may bear the same id: only this one's entry goes.
+        let mut runtimes = RUNTIMES.lock().unwrap_or_else(PoisonError::into_inner);
+        runtimes.retain(|(id, helpers)| *id != self.id || !Arc::ptr_eq(helpers, &self.helpers));
+        drop(runtimes);
+        let mut shared = self.helpers.lock();
+        let retired = Shared { is_retired: true, ..Shared::default() };
+        drop(std::mem::replace(&mut *shared, retired));
+    }
+}
+
+impl PartialEq for Look {
+    fn eq(&self, other: &Self) -> bool {
+        self.at == other.at
+    }
+}
+
+impl Eq for Look {}
+
+impl PartialOrd for Look {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Look {
+    fn cmp(&self, other: &Self) -> Ordering {
+        other.at.cmp(&self.at)
+    }
+}

@@ -1,0 +1,140 @@
+//! Read buffers: borrowed from the thread while there is something to read, held by nobody who waits.
+//!
+//! A waiting connection holds no buffer. To read it takes one from its thread's small pool and gives it back as
+//! soon as its input is used up or the socket is empty. A connection that stops in the middle of its input keeps
+//! the buffer; when too many do, the input moves into a buffer of its exact size.
+
+use std::cell::RefCell;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// The length of a read buffer in bytes.
+pub(super) const READ_BUFFER_BYTES: usize = 64 << 10;
+
+/// How many buffers a thread keeps for the next reader.
+const MAX_POOLED: usize = 4;
+
+/// How many buffers connections may keep between two calls, in the whole process: 16 MiB.
+const MAX_KEPT: usize = 256;
+
+/// Buffers that are kept between two calls.
+static KEPT: AtomicUsize = AtomicUsize::new(0);
+
+thread_local! {
+    static POOL: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A buffer to read into: all of it initialised, once.
+pub(super) fn take_buffer() -> Vec<u8> {
+    let pooled = POOL.try_with(|pool| pool.borrow_mut().pop()).ok().flatten();
+    pooled.unwrap_or_else(|| vec![0; READ_BUFFER_BYTES])
+}
+
+/// Gives a buffer back, to whichever thread this is.
+pub(super) fn give_buffer(buffer: Vec<u8>) {
+    if buffer.len() != READ_BUFFER_BYTES {
+        return;
+    }
+    // Without a pool (the thread ends) the buffer is freed.
+    let _ = POOL.try_with(|pool| {
+        let mut pool = pool.borrow_mut();
+        if pool.len() < MAX_POOLED {
+            pool.push(buffer);
+        }
+    });
+}
+
+/// What was read and isn't used up.
+#[derive(Debug, Default)]
+pub(super) struct Input {
+    buffer: Vec<u8>,
+    start: usize,
+    end: usize,
+    /// Whether the buffer counts in `KEPT`.
+    is_kept: bool,
+}
+
+impl Input {
+    /// The first `end` bytes of a buffer from the pool.
+    pub(super) fn from_buffer(buffer: Vec<u8>, end: usize) -> Self {
+        Self { buffer, start: 0, end, is_kept: false }
+    }
+
+    /// Bytes of one's own.
+    pub(super) fn from_bytes(bytes: Vec<u8>) -> Self {
+        let end = bytes.len();
+        Self { buffer: bytes, start: 0, end, is_kept: false }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.start == self.end
+    }
+
+    /// The unread bytes.
+    pub(super) fn unread(&mut self) -> &mut [u8] {
+        &mut self.buffer[self.start..self.end]
+    }
+
+    /// Leaves the last `left` bytes unread.
+    pub(super) fn leave(&mut self, left: usize) {
+        self.start = self.end - left;
+    }
+
+    /// The input is used up, or never wanted: the buffer goes back.
+    pub(super) fn release(&mut self) {
+        self.forget_kept();
+        self.start = 0;
+        self.end = 0;
+        if self.buffer.capacity() > 0 {
+            give_buffer(std::mem::take(&mut self.buffer));
+        }
+    }
+
+    /// The connection stops with input left: keeps the buffer, or if too many are kept only the bytes.
+    pub(super) fn keep(&mut self) {
+        if self.is_kept || self.buffer.len() != READ_BUFFER_BYTES {
+            return;
+        }
+        if KEPT.fetch_add(1, Ordering::Relaxed) < MAX_KEPT {
+            self.is_kept = true;
+            return;
+        }
+        KEPT.fetch_sub(1, Ordering::Relaxed);
+        let own = self.unread().to_vec();
+        self.release();
+        *self = Self::from_bytes(own);
+    }
+
+    fn forget_kept(&mut self) {
+        if std::mem::take(&mut self.is_kept) {
+            KEPT.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for Input {
+    fn drop(&mut self) {
+        self.forget_kept();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn past_the_bound_only_the_bytes_are_kept() {
+        let mut inputs: Vec<Input> = (0..MAX_KEPT + 8)
+            .map(|_| {
+                let mut input = Input::from_buffer(take_buffer(), 100);
+                input.leave(10);
+                input.keep();
+                input
+            })
+            .collect();
+        let whole = inputs.iter().filter(|input| input.buffer.len() == READ_BUFFER_BYTES).count();
+        // Other tests of this process may keep a few at the same time.
+        assert!(whole <= MAX_KEPT);
+        assert!(inputs.iter_mut().all(|input| input.unread().len() == 10));
+        assert!(inputs.iter().filter(|input| input.buffer.len() == 10).count() >= 8);
+    }
+}

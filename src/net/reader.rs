@@ -1,0 +1,419 @@
+//! The reading side of a connection: socket → [`proto::Receiver`] → messages, and the way to the end.
+//!
+//! It never waits for a write: what it has to answer goes into the write side's queue. It holds a read buffer only
+//! while there is input, and everything that a dropped future must not lose lies in here.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::task::{Context, Poll, Waker, ready};
+
+use tokio::net::tcp::OwnedReadHalf;
+use tokio::task;
+
+use crate::proto::{self, CloseCode, CloseFrame, Event, Message, Piece, Role};
+
+use super::connection::{Connection, NEVER, Outlet};
+use super::error::{Error, Failure};
+use super::input::{self, Input};
+use super::transport::{self, ReadInto, Stream};
+
+/// What reads a connection.
+pub(super) struct Reader<S: Stream> {
+    connection: Arc<Connection<S>>,
+    /// Where TCP is read; any other stream lies in the connection.
+    half: Option<OwnedReadHalf>,
+    proto: proto::Receiver,
+    input: Input,
+    /// Whether `proto` has said that it used up all input.
+    is_used_up: bool,
+    /// Whether a message came since the reader last waited.
+    has_message: bool,
+    /// Whether `message_since` is that of the message which is on its way in.
+    is_message_timed: bool,
+    /// Whether senders in this task may leave their messages to the reader.
+    tracks_task: bool,
+    task: Option<task::Id>,
+    end: Option<End>,
+    close_frame: Option<CloseFrame>,
+    /// Whether the socket is freed, or somebody else sees to it.
+    is_finished: bool,
+}
+
+/// How reading ended.
+#[derive(Clone, Copy, Debug)]
+enum End {
+    /// By the peer's Close.
+    Close,
+    /// Otherwise.
+    Failed(Failure),
+}
+
+/// How messages are wanted.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Delivery {
+    Whole,
+    Pieces,
+}
+
+impl<S: Stream> Reader<S> {
+    /// Reads `half`, or the stream in `connection`; `unread` came with the handshake.
+    pub(super) fn new(
+        connection: Arc<Connection<S>>,
+        half: Option<OwnedReadHalf>,
+        proto: proto::Receiver,
+        unread: Vec<u8>,
+    ) -> Self {
+        Self {
+            connection,
+            half,
+            proto,
+            input: Input::from_bytes(unread),
+            is_used_up: false,
+            has_message: false,
+            is_message_timed: false,
+            tracks_task: false,
+            task: None,
+            end: None,
+            close_frame: None,
+            is_finished: false,
+        }
+    }
+
+    pub(super) fn connection(&self) -> &Arc<Connection<S>> {
+        &self.connection
+    }
+
+    /// Whether input waits to be decoded.
+    pub(super) fn has_input(&self) -> bool {
+        !self.input.is_empty()
+    }
+
+    /// From now on there are senders apart from the reader.
+    pub(super) fn track_task(&mut self) {
+        self.tracks_task = true;
+    }
+
+    /// The peer's Close frame, if one with a code has come.
+    pub(super) fn close_frame(&self) -> Option<&CloseFrame> {
+        self.close_frame.as_ref()
+    }
+
+    /// The next message; `None` after the peer's Close.
+    #[inline]
+    pub(super) fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Message>, Error>> {
+        // A peer that floods us must not keep the worker.
+        let Poll::Ready(budget) = task::coop::poll_proceed(cx) else { return self.out_of_budget() };
+        loop {
+            match ready!(self.poll_event(cx, Delivery::Whole))? {
+                Some(Event::Message(message)) => {
+                    budget.made_progress();
+                    return Poll::Ready(Ok(Some(message)));
+                }
+                // The rest of a message whose pieces the caller no longer wants.
+                Some(_) => {}
+                None => return Poll::Ready(Ok(None)),
+            }
+        }
+    }
+
+    /// The next piece of a message; `None` after the peer's Close.
+    pub(super) fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Piece>, Error>> {
+        let Poll::Ready(budget) = task::coop::poll_proceed(cx) else { return self.out_of_budget() };
+        let event = ready!(self.poll_event(cx, Delivery::Pieces))?;
+        budget.made_progress();
+        Poll::Ready(Ok(event.and_then(|event| match event {
+            Event::Piece(piece) => Some(piece),
+            Event::Message(part) => Some(Piece { part, is_final: true }),
+            _ => None,
+        })))
+    }
+
+    /// The task has to let others run; what it has sent so far goes out.
+    #[cold]
+    fn out_of_budget<T>(&mut self) -> Poll<T> {
+        if self.connection.has_output() {
+            self.connection.flush_now();
+        }
+        self.input.keep();
+        Poll::Pending
+    }
+
+    /// The next message or piece. Control frames are answered here.
+    #[inline]
+    fn poll_event(&mut self, cx: &mut Context<'_>, delivery: Delivery) -> Poll<Result<Option<Event>, Error>> {
+        self.set_task();
+        loop {
+            match self.end {
+                None => {}
+                Some(End::Close) => return Poll::Ready(Ok(None)),
+                Some(End::Failed(failure)) => return Poll::Ready(Err(failure.into())),
+            }
+            if !self.is_used_up {
+                match self.decode(delivery) {
+                    Ok(Some(event @ (Event::Message(_) | Event::Piece(_)))) => {
+                        self.on_message();
+                        return Poll::Ready(Ok(Some(event)));
+                    }
+                    Ok(Some(event)) => self.on_control(event),
+                    Ok(None) => {
+                        self.is_used_up = true;
+                        self.input.release();
+                    }
+                    Err(error) => {
+                        self.connection.fail_protocol(error);
+                        self.end(End::Failed(Failure::Protocol(error)));
+                    }
+                }
+                continue;
+            }
+            ready!(self.poll_fill(cx));
+        }
+    }
+
+    #[inline]
+    fn decode(&mut self, delivery: Delivery) -> Result<Option<Event>, proto::ProtocolError> {
+        let mut unread = self.input.unread();
+        let event = match delivery {
+            Delivery::Whole => self.proto.poll_event(&mut unread),
+            Delivery::Pieces => self.proto.poll_piece(&mut unread),
+        };
+        let left = unread.len();
+        self.input.leave(left);
+        event
+    }
+
+    #[inline]
+    fn on_message(&mut self) {
+        self.has_message = true;
+        self.is_message_timed = false;
+        let has_input = !self.input.is_empty();
+        if self.tracks_task {
+            self.connection.has_input.store(has_input, Relaxed);
+        }
+        if has_input {
+            self.input.keep();
+        }
+    }
+
+    fn on_control(&mut self, event: Event) {
+        match event {
+            Event::Ping(_) => self.connection.answer(&event),
+            Event::Pong(payload) => self.connection.on_pong(&payload),
+            Event::Close(_) => {
+                self.connection.answer(&event);
+                self.connection.flush_now();
+                if let Event::Close(frame) = event {
+                    self.close_frame = frame;
+                }
+                self.end(End::Close);
+            }
+            Event::Message(_) | Event::Piece(_) => {}
+        }
+    }
+
+    fn end(&mut self, end: End) {
+        self.end = Some(end);
+        self.input.release();
+        self.connection.has_input.store(false, Relaxed);
+    }
+
+    /// Reads once. Before it waits everything that is queued is written, and the buffer given back.
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.connection.has_output() {
+            self.connection.flush_now();
+        }
+        self.connection.reader.register(cx.waker());
+        if let Some(failure) = self.connection.failure() {
+            self.end(End::Failed(failure));
+            return Poll::Ready(());
+        }
+        match self.poll_read(cx) {
+            Poll::Ready(Ok(0)) => self.on_end_of_stream(Failure::Lost),
+            Poll::Ready(Ok(read)) => self.on_read(read),
+            Poll::Ready(Err(error)) => self.on_end_of_stream(Failure::from(&error)),
+            Poll::Pending => return self.on_empty_socket(),
+        }
+        Poll::Ready(())
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<usize>> {
+        let Self { connection, half, proto, input, .. } = self;
+        let mut read = |into| match half {
+            Some(half) => transport::poll_read(Pin::new(half), cx, into),
+            None => connection.poll_read_other(into),
+        };
+        if let Some(spare) = proto.spare() {
+            return read(ReadInto::Spare(spare));
+        }
+        let mut buffer = input::take_buffer();
+        let result = read(ReadInto::Buffer(&mut buffer));
+        match result {
+            Poll::Ready(Ok(len)) if len > 0 => *input = Input::from_buffer(buffer, len),
+            _ => input::give_buffer(buffer),
+        }
+        result
+    }
+
+    fn on_read(&mut self, read: usize) {
+        self.is_used_up = false;
+        let connection = &*self.connection;
+        connection.waiting_since.store(NEVER, Relaxed);
+        if self.is_message_timed {
+            connection.message_bytes.fetch_add(read as u64, Relaxed);
+        }
+    }
+
+    fn on_end_of_stream(&mut self, failure: Failure) {
+        self.connection.free(failure, false);
+        self.half = None;
+        self.is_finished = true;
+        self.end(End::Failed(failure));
+    }
+
+    /// The socket is empty: the deadlines of the peer's silence begin.
+    fn on_empty_socket(&mut self) -> Poll<()> {
+        let connection = &*self.connection;
+        if self.tracks_task {
+            connection.has_input.store(false, Relaxed);
+        }
+        let timeouts = &connection.settings.timeouts;
+        let is_new = connection.waiting_since.load(Relaxed) == NEVER;
+        if is_new && (timeouts.silence.is_some() || timeouts.idle.is_some() || timeouts.message.is_some()) {
+            let now = connection.helpers.now();
+            connection.waiting_since.store(now, Relaxed);
+            if std::mem::take(&mut self.has_message) {
+                connection.last_message.store(now, Relaxed);
+            }
+            let is_in_message = self.proto.is_in_message();
+            if !is_in_message {
+                connection.message_since.store(NEVER, Relaxed);
+            } else if !self.is_message_timed {
+                connection.message_since.store(now, Relaxed);
+                connection.message_bytes.store(0, Relaxed);
+                if let Some(timeout) = timeouts.message {
+                    connection.look_after(timeout);
+                }
+            }
+            self.is_message_timed = is_in_message;
+        }
+        connection.confirm_miss();
+        match connection.failure() {
+            Some(failure) => {
+                self.end(End::Failed(failure));
+                Poll::Ready(())
+            }
+            None => Poll::Pending,
+        }
+    }
+
+    #[inline]
+    fn set_task(&mut self) {
+        if self.tracks_task {
+            let task = task::try_id();
+            if task != self.task {
+                self.task = task;
+                self.connection.set_reader_task(task);
+            }
+        }
+    }
+
+    /// Closes: reads and drops what still comes until the peer's Close and the end of the stream.
+    pub(super) fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        while self.end.is_none() {
+            // An error is the end too, and is told below.
+            let _ = ready!(self.poll_event(cx, Delivery::Pieces));
+        }
+        ready!(self.poll_drain(cx));
+        Poll::Ready(match self.end {
+            Some(End::Failed(Failure::Closed)) | Some(End::Close) | None => Ok(()),
+            Some(End::Failed(failure)) => Err(failure.into()),
+        })
+    }
+
+    /// After the last frame: waits until everything is written and the peer's side has ended too.
+    ///
+    /// What still comes is read and dropped, so that the socket isn't reset under what we wrote last.
+    fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.is_finished {
+            return Poll::Ready(());
+        }
+        if self.connection.has_output() {
+            self.connection.flush_now();
+        }
+        let mut buffer = input::take_buffer();
+        let drained = loop {
+            self.connection.reader.register(cx.waker());
+            if let Some(failure) = self.connection.failure() {
+                if let Some(End::Close) = self.end {
+                    self.end = Some(End::Failed(failure));
+                }
+                break Poll::Ready(());
+            }
+            let into = ReadInto::Buffer(&mut buffer);
+            let read = match &mut self.half {
+                Some(half) => transport::poll_read(Pin::new(half), cx, into),
+                None => self.connection.poll_read_other(into),
+            };
+            match read {
+                Poll::Ready(Ok(0) | Err(_)) => break Poll::Ready(()),
+                Poll::Ready(Ok(_)) => {}
+                Poll::Pending => break Poll::Pending,
+            }
+        };
+        input::give_buffer(buffer);
+        ready!(drained);
+        self.finish();
+        Poll::Ready(())
+    }
+
+    /// Frees the socket.
+    fn finish(&mut self) {
+        self.connection.free(Failure::Closed, false);
+        self.half = None;
+        self.is_finished = true;
+    }
+
+    /// What is left of the connection when its reader is dropped: a Close if there was none, then its end.
+    fn poll_wind_up(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        // While there are senders, what they send is still wanted.
+        if self.end.is_none() && self.connection.senders.load(std::sync::atomic::Ordering::Acquire) == 0 {
+            // It may be closed already, or have failed; then that is the end to wait for.
+            let _ = self.connection.close(Some(&CloseFrame::from(CloseCode::GOING_AWAY)));
+        }
+        self.poll_close(cx).map(drop)
+    }
+}
+
+impl<S: Stream> Drop for Reader<S> {
+    fn drop(&mut self) {
+        if self.is_finished {
+            return;
+        }
+        // Often nothing is left to wait for; else a task of the runtime's goes on with it.
+        if self.poll_wind_up(&mut Context::from_waker(Waker::noop())).is_ready() {
+            if !self.is_finished {
+                self.finish();
+            }
+            return;
+        }
+        self.is_finished = true;
+        let limits = self.connection.settings.limits;
+        let mut rest = Self {
+            connection: self.connection.clone(),
+            half: self.half.take(),
+            proto: std::mem::replace(&mut self.proto, proto::Receiver::new(Role::Server, limits)),
+            input: std::mem::take(&mut self.input),
+            close_frame: None,
+            is_finished: false,
+            ..*self
+        };
+        let runtime = self.connection.helpers.handle().clone();
+        runtime.spawn(async move {
+            std::future::poll_fn(|cx| rest.poll_wind_up(cx)).await;
+            if !rest.is_finished {
+                rest.finish();
+            }
+        });
+    }
+}

@@ -1,0 +1,384 @@
+//! The sending half: a handle that can be cloned and used by any number of tasks at once.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use futures_sink::Sink;
+
+use crate::proto::{CloseFrame, Kind, Message, Piece, Prepared};
+
+use super::connection::{Outlet, Urgency};
+use super::error::{Error, TrySendError};
+
+/// Sends on a connection, from any task.
+///
+/// Cloning is cheap. Messages of one `Sender` arrive in the order in which they were sent, and so do those of
+/// several that are sent one after the other. A message is written at once, or, from the task that also reads the
+/// connection, when the input that has come is used up.
+///
+/// When the last `Sender` and the reading half are gone, the connection is closed with 1001.
+pub struct Sender {
+    outlet: Arc<dyn Outlet>,
+    /// The place among the waiters that the [`Sink`] has.
+    ticket: Option<u64>,
+    flush_target: Option<u64>,
+}
+
+impl Sender {
+    pub(super) fn new(outlet: Arc<dyn Outlet>) -> Self {
+        outlet.retain();
+        Self { outlet, ticket: None, flush_target: None }
+    }
+
+    /// Sends a message: waits for room in the queue, encodes it and writes as much as the socket takes.
+    ///
+    /// # Errors
+    ///
+    /// Whatever ended the connection, and [`SendError::Closed`](crate::proto::SendError::Closed) after a Close.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it is ready it has sent nothing; once ready the whole message is queued and will be written,
+    /// whatever is dropped.
+    pub async fn send(&self, message: impl Into<Message>) -> Result<(), Error> {
+        self.send_by(message.into(), Urgency::ByTask).await
+    }
+
+    /// As [`Sender::send`], but leaves the message to [`Sender::flush`], or to whatever is written next.
+    ///
+    /// # Errors
+    ///
+    /// As [`Sender::send`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Sender::send`].
+    pub async fn feed(&self, message: impl Into<Message>) -> Result<(), Error> {
+        self.send_by(message.into(), Urgency::Fed).await
+    }
+
+    #[inline]
+    pub(super) async fn send_by(&self, message: Message, urgency: Urgency) -> Result<(), Error> {
+        let mut message = message;
+        loop {
+            match self.outlet.try_send(message, urgency) {
+                Ok(()) => return Ok(()),
+                Err(TrySendError::Refused(error)) => return Err(error),
+                Err(TrySendError::Full(back)) => message = back,
+            }
+            self.room().await?;
+        }
+    }
+
+    /// Sends a message that was encoded before, by reference.
+    ///
+    /// # Errors
+    ///
+    /// As [`Sender::send`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Sender::send`].
+    pub async fn send_prepared(&self, prepared: &Prepared) -> Result<(), Error> {
+        loop {
+            match self.outlet.try_send_prepared(prepared, Urgency::ByTask) {
+                Ok(()) => return Ok(()),
+                Err(TrySendError::Refused(error)) => return Err(error),
+                Err(TrySendError::Full(())) => self.room().await?,
+            }
+        }
+    }
+
+    /// Sends a message if there is room for it at once.
+    ///
+    /// # Errors
+    ///
+    /// [`TrySendError::Full`] gives the message back, [`TrySendError::Refused`] says why it can't be sent.
+    pub fn try_send(&self, message: impl Into<Message>) -> Result<(), TrySendError<Message>> {
+        self.outlet.try_send(message.into(), Urgency::ByTask)
+    }
+
+    /// Sends a message that was encoded before, if there is room for it at once.
+    ///
+    /// # Errors
+    ///
+    /// As [`Sender::try_send`].
+    pub fn try_send_prepared(&self, prepared: &Prepared) -> Result<(), TrySendError<()>> {
+        self.outlet.try_send_prepared(prepared, Urgency::ByTask)
+    }
+
+    /// Waits for room and takes it for one message.
+    ///
+    /// # Errors
+    ///
+    /// As [`Sender::send`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it is ready it has taken no room.
+    pub async fn reserve(&self) -> Result<Permit<'_>, Error> {
+        Wait::new(&*self.outlet, |outlet, cx, ticket| outlet.poll_reserve(cx, ticket)).done().await?;
+        Ok(Permit { outlet: &*self.outlet })
+    }
+
+    /// Begins a message that is sent in pieces. Other senders' messages wait until it is finished.
+    ///
+    /// # Errors
+    ///
+    /// As [`Sender::send`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it is ready it has begun nothing.
+    pub async fn begin(&self, kind: Kind) -> Result<MessageWriter<'_>, Error> {
+        Wait::new(&*self.outlet, |outlet, cx, ticket| outlet.poll_begin(cx, ticket)).done().await?;
+        Ok(MessageWriter { outlet: &*self.outlet, kind, is_finished: false })
+    }
+
+    /// Waits until everything that was queued before is written.
+    ///
+    /// # Errors
+    ///
+    /// Whatever ended the connection.
+    ///
+    /// # Cancel safety
+    ///
+    /// What is queued will be written, whether this is dropped or not.
+    pub async fn flush(&self) -> Result<(), Error> {
+        let mut target = None;
+        Wait::new(&*self.outlet, move |outlet, cx, ticket| outlet.poll_flushed(cx, ticket, &mut target))
+            .done()
+            .await
+    }
+
+    /// Queues a Ping of at most 125 bytes. Heartbeats go by themselves: this is for whoever wants more.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::ControlTooLong`](crate::proto::SendError::ControlTooLong); otherwise as [`Sender::send`].
+    pub fn ping(&self, payload: &[u8]) -> Result<(), Error> {
+        self.outlet.ping(payload)
+    }
+
+    /// Queues a Close behind everything that was sent, and returns at once.
+    ///
+    /// The reading half gets what the peer still sends, and then the end. Nothing can be sent any more.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Closed`](crate::proto::SendError::Closed) if it was closed before.
+    pub fn close(&self, frame: impl Into<Option<CloseFrame>>) -> Result<(), Error> {
+        self.outlet.close(frame.into().as_ref())
+    }
+
+    /// Drops what is queued but not begun to be written, and closes: for a peer that is too slow to be waited for.
+    ///
+    /// Returns how many bytes were dropped.
+    ///
+    /// # Errors
+    ///
+    /// As [`Sender::close`].
+    pub fn cut_and_close(&self, frame: impl Into<Option<CloseFrame>>) -> Result<usize, Error> {
+        let dropped = self.outlet.cut();
+        self.outlet.close(frame.into().as_ref())?;
+        Ok(dropped)
+    }
+
+    /// Waits until [`Sender::try_send`] has room, or fails for another reason.
+    ///
+    /// # Errors
+    ///
+    /// As [`Sender::send`].
+    ///
+    /// # Cancel safety
+    ///
+    /// It changes nothing.
+    pub async fn room(&self) -> Result<(), Error> {
+        Wait::new(&*self.outlet, |outlet, cx, ticket| outlet.poll_room(cx, ticket)).done().await
+    }
+
+    /// Bytes that are queued and not written.
+    pub fn queued_bytes(&self) -> usize {
+        self.outlet.queued_bytes()
+    }
+
+    /// Whether nothing can be sent any more.
+    pub fn is_closed(&self) -> bool {
+        self.outlet.is_closed()
+    }
+
+    /// The round-trip time of the newest heartbeat that was answered.
+    pub fn round_trip_time(&self) -> Option<Duration> {
+        self.outlet.round_trip()
+    }
+}
+
+impl Clone for Sender {
+    fn clone(&self) -> Self {
+        Self::new(self.outlet.clone())
+    }
+}
+
+impl Drop for Sender {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.ticket {
+            self.outlet.stop_waiting(ticket);
+        }
+        self.outlet.release();
+    }
+}
+
+impl fmt::Debug for Sender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sender").field("queued_bytes", &self.queued_bytes()).finish_non_exhaustive()
+    }
+}
+
+/// `poll_close` queues a Close without waiting for the peer's.
+impl Sink<Message> for Sender {
+    type Error = Error;
+
+    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        let Self { outlet, ticket, .. } = &mut *self;
+        outlet.poll_room(cx, ticket)
+    }
+
+    fn start_send(self: Pin<&mut Self>, message: Message) -> Result<(), Error> {
+        match self.outlet.try_send(message, Urgency::Fed) {
+            Ok(()) => Ok(()),
+            Err(TrySendError::Refused(error)) => Err(error),
+            // Another sender took the room that `poll_ready` saw: the bound is soft by one message a sender.
+            Err(TrySendError::Full(message)) => self.outlet.send_reserved(message),
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        let Self { outlet, ticket, flush_target } = &mut *self;
+        let flushed = ready!(outlet.poll_flushed(cx, ticket, flush_target));
+        *flush_target = None;
+        Poll::Ready(flushed)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        if !self.outlet.is_closed() {
+            self.outlet.close(Some(&crate::proto::CloseCode::NORMAL.into()))?;
+        }
+        self.as_mut().poll_flush(cx)
+    }
+}
+
+/// Room for one message, taken by [`Sender::reserve`]. Dropped it gives the room back.
+pub struct Permit<'a> {
+    outlet: &'a dyn Outlet,
+}
+
+impl Permit<'_> {
+    /// Sends a message; it can't fail for lack of room.
+    ///
+    /// # Errors
+    ///
+    /// As [`Sender::send`].
+    pub fn send(self, message: impl Into<Message>) -> Result<(), Error> {
+        self.outlet.send_reserved(message.into())
+    }
+}
+
+impl Drop for Permit<'_> {
+    fn drop(&mut self) {
+        self.outlet.unreserve();
+    }
+}
+
+/// A message on its way out in pieces, from [`Sender::begin`].
+///
+/// Dropped before it is finished it closes the connection with 1011: the peer must not take a part for the whole.
+pub struct MessageWriter<'a> {
+    outlet: &'a dyn Outlet,
+    kind: Kind,
+    is_finished: bool,
+}
+
+impl MessageWriter<'_> {
+    /// Sends a piece, once there is room for it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Sender::send`], and [`SendError::MessageUnfinished`](crate::proto::SendError::MessageUnfinished) for
+    /// text in a binary message or the reverse.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Sender::send`].
+    pub async fn write(&mut self, part: impl Into<Message>) -> Result<(), Error> {
+        self.send_piece(part.into(), false).await
+    }
+
+    /// Sends the last piece, which may be empty, and with it ends the message.
+    ///
+    /// # Errors
+    ///
+    /// As [`MessageWriter::write`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it is ready the message is unfinished, which closes the connection.
+    pub async fn finish(mut self, part: impl Into<Message>) -> Result<(), Error> {
+        self.send_piece(part.into(), true).await?;
+        self.is_finished = true;
+        Ok(())
+    }
+
+    async fn send_piece(&mut self, part: Message, is_final: bool) -> Result<(), Error> {
+        if part.kind() != self.kind {
+            return Err(crate::proto::SendError::MessageUnfinished.into());
+        }
+        Wait::new(self.outlet, |outlet, cx, ticket| outlet.poll_room_for_piece(cx, ticket)).done().await?;
+        self.outlet.send_piece(Piece { part, is_final })
+    }
+}
+
+impl Drop for MessageWriter<'_> {
+    fn drop(&mut self) {
+        if !self.is_finished && !self.outlet.is_closed() {
+            let frame = CloseFrame::new(crate::proto::CloseCode::INTERNAL_ERROR, "a message was given up halfway");
+            let _ = self.outlet.close(frame.ok().as_ref());
+        }
+        self.outlet.end_pieces();
+    }
+}
+
+/// A place among the waiters, given back when the wait is dropped.
+struct Wait<'a, F> {
+    outlet: &'a dyn Outlet,
+    ticket: Option<u64>,
+    poll: F,
+}
+
+impl<'a, F> Wait<'a, F>
+where
+    F: FnMut(&dyn Outlet, &Context<'_>, &mut Option<u64>) -> Poll<Result<(), Error>> + Unpin,
+{
+    fn new(outlet: &'a dyn Outlet, poll: F) -> Self {
+        Self { outlet, ticket: None, poll }
+    }
+
+    async fn done(mut self) -> Result<(), Error> {
+        poll_fn(|cx| {
+            let Self { outlet, ticket, poll } = &mut self;
+            poll(*outlet, cx, ticket)
+        })
+        .await
+    }
+}
+
+impl<F> Drop for Wait<'_, F> {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.ticket {
+            self.outlet.stop_waiting(ticket);
+        }
+    }
+}

@@ -1,1 +1,0 @@
-//! permessage-deflate at message level (RFC 7692 §7).

@@ -1,0 +1,116 @@
+//! Compressing messages (RFC 7692 §7.2.1).
+
+use flate2::{Compress, FlushCompress};
+
+use super::loans::{self, Loan, Shape};
+use super::{DeflateConfig, DeflateParams};
+use crate::proto::Role;
+
+/// Compresses what one side sends.
+///
+/// What was compressed has to be sent, in order: with context takeover the peer's window must see what ours has
+/// seen. [`Compressor::forget_window`] is the way out.
+#[derive(Debug)]
+pub struct Compressor {
+    shape: Shape,
+    takeover: bool,
+    /// With takeover the connection's own, from the first message on; otherwise lent for a message in pieces.
+    codec: Option<Box<Compress>>,
+    loan: Option<Loan>,
+}
+
+/// What a sync flush ends with, and a message leaves out (RFC 7692 §7.2.1).
+const TAIL: [u8; 4] = [0x00, 0x00, 0xff, 0xff];
+
+impl Compressor {
+    /// What `role` compresses with after agreeing on `params`.
+    pub fn new(role: Role, params: DeflateParams, config: &DeflateConfig) -> Self {
+        let (bits, no_takeover) = match role {
+            Role::Server => (params.server_max_window_bits, params.server_no_context_takeover),
+            Role::Client => (params.client_max_window_bits, params.client_no_context_takeover),
+        };
+        // zlib has no window of 8 bits. In one of 9 its matches reach back 250 bytes at most (the window less its
+        // look-ahead of 262), so a peer with a window of 8 bits can read them.
+        let shape = Shape { bits: bits.clamp(9, 15), level: config.level.clamp(1, 9) };
+        // Who may keep its window need not: without `takeover` the memory is worth more.
+        Self { shape, takeover: !no_takeover && config.takeover, codec: None, loan: None }
+    }
+
+    /// Whether the next message may refer back to this one.
+    pub fn has_context(&self) -> bool {
+        self.takeover
+    }
+
+    /// Appends a whole message's compressed form to `out`.
+    pub fn compress(&mut self, payload: &[u8], out: &mut Vec<u8>) {
+        let mut codec = self.codec.take().unwrap_or_else(|| loans::take_compressor(self.shape));
+        deflate(&mut codec, payload, out);
+        end_message(payload, out);
+        self.put_back(codec);
+    }
+
+    /// Prepares for a message in pieces; `false` if it has to be sent uncompressed, because too many are under way.
+    pub fn begin_pieces(&mut self) -> bool {
+        if !self.takeover && self.loan.is_none() {
+            self.loan = Loan::take();
+        }
+        self.takeover || self.loan.is_some()
+    }
+
+    /// Appends the compressed form of a message's next piece to `out`.
+    pub fn compress_piece(&mut self, piece: &[u8], is_final: bool, out: &mut Vec<u8>) {
+        let mut codec = self.codec.take().unwrap_or_else(|| loans::take_compressor(self.shape));
+        deflate(&mut codec, piece, out);
+        if is_final {
+            end_message(piece, out);
+            self.put_back(codec);
+        } else {
+            self.codec = Some(codec);
+        }
+    }
+
+    /// Forgets all messages so far; the next one begins with an empty window, which is always valid.
+    pub fn forget_window(&mut self) {
+        if let Some(codec) = self.codec.take() {
+            loans::give_compressor(self.shape, codec);
+        }
+    }
+
+    fn put_back(&mut self, codec: Box<Compress>) {
+        if self.takeover {
+            self.codec = Some(codec);
+        } else {
+            loans::give_compressor(self.shape, codec);
+            self.loan = None;
+        }
+    }
+}
+
+/// Appends all of `payload`, flushed to a byte boundary. Nothing is appended for nothing.
+fn deflate(codec: &mut Compress, mut payload: &[u8], out: &mut Vec<u8>) {
+    if payload.is_empty() {
+        return;
+    }
+    out.reserve(payload.len() / 2 + 32);
+    loop {
+        let (taken, len) = (codec.total_in(), out.len());
+        // `compress_vec` fills what `out` has room for and no more.
+        codec.compress_vec(payload, out, FlushCompress::Sync).expect("a compressor takes any input");
+        payload = &payload[(codec.total_in() - taken) as usize..];
+        let has_stopped = out.len() == len && codec.total_in() == taken;
+        if payload.is_empty() && (out.len() < out.capacity() || has_stopped) {
+            return;
+        }
+        out.reserve(payload.len() / 2 + 64);
+    }
+}
+
+/// Cuts the flush's tail off, or gives an empty end of a message its one byte (RFC 7692 §7.2.3.6).
+fn end_message(last_piece: &[u8], out: &mut Vec<u8>) {
+    if last_piece.is_empty() {
+        out.push(0x00);
+    } else {
+        debug_assert!(out.ends_with(&TAIL), "a sync flush ends with its marker");
+        out.truncate(out.len() - TAIL.len());
+    }
+}
