@@ -1,15 +1,31 @@
-//! The opening handshake, without I/O (RFC 6455 §4).
+//! The opening handshake without I/O: bytes → request → [`Upgrade`] → bytes (RFC 6455 §4, RFC 7692 §5).
+//!
+//! [`ServerHandshake`] reads a request and refuses every wrong one with an HTTP answer that says why.
+//! [`ClientHandshake`] writes a request and checks everything that comes back.
+
+mod client;
+mod error;
+mod extensions;
+mod head;
+mod key;
+mod origin;
+mod server;
+
+pub use client::{ClientConfig, ClientHandshake, Connected, Target};
+pub use error::{RequestError, ResponseError, UrlError};
+pub use origin::OriginPolicy;
+pub use server::{Accepted, Request, ServerConfig, ServerHandshake, Upgrade, refusal};
+
 use crate::proto::deflate::DeflateParams;
-/// stub
+
+#[doc(hidden)]
+pub use extensions::fuzz_extensions;
+
+/// What the two sides agreed on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Negotiated { /// s
- pub subprotocol: Option<String>, /// d
- pub deflate: Option<DeflateParams> }
-/// stub
-#[derive(Debug, thiserror::Error)]
-#[error("x")]
-pub struct RequestError;
-/// stub
-#[derive(Debug, thiserror::Error)]
-#[error("x")]
-pub struct ResponseError;
+pub struct Negotiated {
+    /// The subprotocol (RFC 6455 §1.9).
+    pub subprotocol: Option<String>,
+    /// permessage-deflate, if both sides have it.
+    pub deflate: Option<DeflateParams>,
+}

@@ -1,11 +1,20 @@
 //! How connections are set up.
 
+use http::HeaderMap;
+
+use crate::handshake::{ClientConfig, OriginPolicy, ServerConfig};
 use crate::proto::Limits;
 use crate::proto::deflate::DeflateConfig;
 
 use super::timeouts::Timeouts;
 
 /// What holds for a connection, whichever side we are.
+///
+/// ```
+/// let mut config = switchboard::Config::default();
+/// config.limits.max_message_bytes = 1 << 20;
+/// config.subprotocols = vec!["chat".to_owned()];
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Config {
@@ -15,10 +24,43 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// Whether to offer or accept permessage-deflate, and how; on by default.
     pub deflate: Option<DeflateConfig>,
+    /// The subprotocols to offer or accept, the preferred one first; none by default.
+    pub subprotocols: Vec<String>,
+    /// A server's: the pages that may connect; any by default.
+    pub origins: OriginPolicy,
+    /// More header fields for the request or the response.
+    pub headers: HeaderMap,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { limits: Limits::default(), timeouts: Timeouts::default(), deflate: Some(DeflateConfig::default()) }
+        Self {
+            limits: Limits::default(),
+            timeouts: Timeouts::default(),
+            deflate: cfg!(feature = "deflate").then(DeflateConfig::default),
+            subprotocols: Vec::new(),
+            origins: OriginPolicy::any(),
+            headers: HeaderMap::new(),
+        }
+    }
+}
+
+impl Config {
+    #[cfg_attr(not(feature = "server"), allow(dead_code, reason = "servers accept"))]
+    pub(super) fn server(&self) -> ServerConfig {
+        ServerConfig {
+            origins: self.origins.clone(),
+            subprotocols: self.subprotocols.clone(),
+            deflate: self.deflate,
+        }
+    }
+
+    #[cfg_attr(not(feature = "client"), allow(dead_code, reason = "clients connect"))]
+    pub(super) fn client(&self) -> ClientConfig {
+        ClientConfig {
+            subprotocols: self.subprotocols.clone(),
+            deflate: self.deflate,
+            headers: self.headers.clone(),
+        }
     }
 }

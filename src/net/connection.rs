@@ -407,24 +407,6 @@ impl<S: Stream> Connection<S> {
         wakes.wake();
     }
 
-    /// Shuts our side once everything is written.
-    pub(super) fn shut_down(&self) {
-        let mut write = self.lock();
-        write.want_shutdown();
-        let wakes = self.write_out(&mut write);
-        drop(write);
-        wakes.wake();
-    }
-
-    /// The connection failed: nothing more is written, and everybody who waits is told.
-    pub(super) fn fail(&self, failure: Failure) {
-        let mut write = self.lock();
-        let wakes = self.fail_locked(&mut write, failure);
-        drop(write);
-        wakes.wake();
-        self.reader.wake();
-    }
-
     fn fail_locked(&self, write: &mut WriteSide<S>, failure: Failure) -> Wakes {
         if write.failure.is_none() {
             write.failure = Some(failure);
@@ -445,11 +427,6 @@ impl<S: Stream> Connection<S> {
         drop(write);
         drop(transport);
         wakes.wake();
-    }
-
-    /// Whether everything is written and our side shut, if that was wanted.
-    pub(super) fn is_written(&self) -> bool {
-        !self.has_output()
     }
 
     /// Reads from a stream that isn't TCP, whose bytes come by the connection's own waker.

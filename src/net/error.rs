@@ -33,6 +33,12 @@ pub enum Error {
     /// A server's answer wasn't the one to our request.
     #[error("the server's answer was refused: {0}")]
     Response(#[from] handshake::ResponseError),
+    /// The URL can't be connected to.
+    #[error("{0}")]
+    Url(#[from] handshake::UrlError),
+    /// A `wss` URL, but this build has no TLS.
+    #[error("wss:// needs TLS, which this build of switchboard doesn't have (the feature `tls`)")]
+    NoTls,
     /// There is no tokio runtime here.
     #[error("there is no tokio runtime here: call this from a task, or within `Runtime::enter`")]
     NoRuntime,

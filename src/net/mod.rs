@@ -1,11 +1,17 @@
 //! Connections on tokio.
 
+#[cfg(feature = "server")]
+mod accept;
 mod config;
+#[cfg(feature = "client")]
+mod connect;
 mod connection;
 mod entropy;
 mod error;
 mod helpers;
 mod input;
+#[cfg(any(feature = "client", feature = "server"))]
+mod opening;
 mod reader;
 mod sender;
 mod timeouts;
@@ -13,7 +19,11 @@ mod transport;
 mod waker;
 mod websocket;
 
+#[cfg(feature = "server")]
+pub use accept::{Acceptor, HttpRequest, Pending};
 pub use config::Config;
+#[cfg(feature = "client")]
+pub use connect::Connector;
 pub use error::{Error, Timeout, TrySendError};
 pub use sender::{MessageWriter, Permit, Sender};
 pub use timeouts::Timeouts;

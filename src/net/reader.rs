@@ -13,7 +13,7 @@ use tokio::task;
 
 use crate::proto::{self, CloseCode, CloseFrame, Event, Message, Piece, Role};
 
-use super::connection::{Connection, NEVER, Outlet};
+use super::connection::{Connection, NEVER};
 use super::error::{Error, Failure};
 use super::input::{self, Input};
 use super::transport::{self, ReadInto, Stream};
@@ -38,6 +38,8 @@ pub(super) struct Reader<S: Stream> {
     close_frame: Option<CloseFrame>,
     /// Whether the socket is freed, or somebody else sees to it.
     is_finished: bool,
+    /// Whether it only winds the connection up, in a task of the runtime's.
+    is_detached: bool,
 }
 
 /// How reading ended.
@@ -77,6 +79,7 @@ impl<S: Stream> Reader<S> {
             end: None,
             close_frame: None,
             is_finished: false,
+            is_detached: false,
         }
     }
 
@@ -390,6 +393,11 @@ impl<S: Stream> Drop for Reader<S> {
         if self.is_finished {
             return;
         }
+        if self.is_detached {
+            // The runtime ends, and with it everything that could still be waited for.
+            self.finish();
+            return;
+        }
         // Often nothing is left to wait for; else a task of the runtime's goes on with it.
         if self.poll_wind_up(&mut Context::from_waker(Waker::noop())).is_ready() {
             if !self.is_finished {
@@ -406,6 +414,7 @@ impl<S: Stream> Drop for Reader<S> {
             input: std::mem::take(&mut self.input),
             close_frame: None,
             is_finished: false,
+            is_detached: true,
             ..*self
         };
         let runtime = self.connection.helpers.handle().clone();

@@ -37,7 +37,10 @@ pub(super) fn split<S: Stream>(stream: S) -> (Option<OwnedReadHalf>, Transport<S
     let Some(tcp) = (&mut stream as &mut dyn Any).downcast_mut::<Option<TcpStream>>() else {
         return (None, Transport::Other(stream.expect("it was just put there")));
     };
-    let (read, write) = tcp.take().expect("it was just put there").into_split();
+    let tcp = tcp.take().expect("it was just put there");
+    // A frame must not wait for the answer to the last one. A socket that can't do that works all the same.
+    let _ = tcp.set_nodelay(true);
+    let (read, write) = tcp.into_split();
     (Some(read), Transport::Tcp(write))
 }
 

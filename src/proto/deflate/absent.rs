@@ -1,43 +1,45 @@
-//! Built without the feature `deflate`: codecs that can't be.
+//! Built without the feature `deflate`: codecs that are never made, because compression is never negotiated.
 
 use super::{DeflateConfig, DeflateParams};
 use crate::proto::{ProtocolError, Role};
 
 /// Compresses messages; without the feature `deflate` there is none.
 #[derive(Debug)]
-pub enum Compressor {}
+pub struct Compressor(());
 
 /// Inflates messages; without the feature `deflate` there is none.
 #[derive(Debug)]
-pub enum Decompressor {}
+pub struct Decompressor(());
+
+const ABSENT: &str = "permessage-deflate needs the feature `deflate` of switchboard";
 
 #[allow(missing_docs, reason = "the real ones are documented")]
 impl Compressor {
     /// # Panics
     ///
-    /// Always: nothing can have been negotiated.
+    /// Always: who makes one has negotiated what this build can't do.
     pub fn new(_: Role, _: DeflateParams, _: &DeflateConfig) -> Self {
-        panic!("permessage-deflate needs the feature `deflate`")
+        panic!("{ABSENT}")
     }
 
     pub fn has_context(&self) -> bool {
-        match *self {}
+        unreachable!("{ABSENT}")
     }
 
     pub fn compress(&mut self, _: &[u8], _: &mut Vec<u8>) {
-        match *self {}
+        unreachable!("{ABSENT}")
     }
 
     pub fn begin_pieces(&mut self) -> bool {
-        match *self {}
+        unreachable!("{ABSENT}")
     }
 
     pub fn compress_piece(&mut self, _: &[u8], _: bool, _: &mut Vec<u8>) {
-        match *self {}
+        unreachable!("{ABSENT}")
     }
 
     pub fn forget_window(&mut self) {
-        match *self {}
+        unreachable!("{ABSENT}")
     }
 }
 
@@ -45,16 +47,16 @@ impl Compressor {
 impl Decompressor {
     /// # Panics
     ///
-    /// Always: nothing can have been negotiated.
+    /// Always: who makes one has negotiated what this build can't do.
     pub fn new(_: Role, _: DeflateParams, _: usize) -> Self {
-        panic!("permessage-deflate needs the feature `deflate`")
+        panic!("{ABSENT}")
     }
 
     pub fn inflate(&mut self, _: &mut &[u8], _: &mut Vec<u8>, _: usize) -> Result<(), ProtocolError> {
-        match *self {}
+        unreachable!("{ABSENT}")
     }
 
     pub fn finish(&mut self, _: &mut Vec<u8>, _: usize) -> Result<bool, ProtocolError> {
-        match *self {}
+        unreachable!("{ABSENT}")
     }
 }

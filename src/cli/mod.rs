@@ -1,0 +1,79 @@
+//! The command line: flags read, configuration built, a server called.
+
+mod echo;
+mod units;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// A WebSocket chat server, echo server and client.
+#[derive(Parser)]
+#[command(name = "switchboard", version, about, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Echo every message: what conformance tests and benchmarks run against
+    Echo(echo::Flags),
+}
+
+/// Runs the program.
+pub fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Echo(flags) => echo::run(flags),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("switchboard: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// A runtime of `threads` workers; one thread is a runtime of its own.
+fn runtime(threads: Option<usize>) -> std::io::Result<tokio::runtime::Runtime> {
+    match threads {
+        Some(1) => tokio::runtime::Builder::new_current_thread().enable_all().build(),
+        Some(threads) => {
+            tokio::runtime::Builder::new_multi_thread().worker_threads(threads.max(1)).enable_all().build()
+        }
+        None => tokio::runtime::Builder::new_multi_thread().enable_all().build(),
+    }
+}
+
+/// Writes logs to standard error, as much as `RUST_LOG` says; warnings by default.
+fn log() {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+}
+
+/// Says on standard output where the server listens.
+fn announce(listener: &tokio::net::TcpListener) -> Result<(), String> {
+    use std::io::Write;
+    let address = listener.local_addr().map_err(|error| format!("the listener has no address: {error}"))?;
+    // Whoever started us may have closed its end of the pipe: the server serves all the same.
+    let _ = writeln!(std::io::stdout(), "listening on ws://{address}");
+    let _ = std::io::stdout().flush();
+    Ok(())
+}
+
+/// Waits for SIGTERM or SIGINT.
+async fn stopped() {
+    #[cfg(unix)]
+    {
+        let terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate());
+        if let Ok(mut terminate) = terminate {
+            tokio::select! {
+                _ = terminate.recv() => return,
+                _ = tokio::signal::ctrl_c() => return,
+            }
+        }
+    }
+    let _ = tokio::signal::ctrl_c().await;
+}

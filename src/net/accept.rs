@@ -1,0 +1,320 @@
+//! Accepting connections: the handshake's bytes, its deadline, and the answer to who is refused.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderMap, StatusCode};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::handshake::{Request, RequestError, ServerConfig, ServerHandshake, Upgrade, refusal};
+use crate::proto::Role;
+
+use super::config::Config;
+use super::error::{Error, Timeout};
+use super::opening::{HEAD_READ_BYTES, within};
+use super::transport::Stream;
+use super::websocket::WebSocket;
+
+/// Accepts WebSocket connections by one configuration. Cloning it copies a reference.
+///
+/// ```no_run
+/// # async fn example(listener: tokio::net::TcpListener) -> Result<(), switchboard::Error> {
+/// use switchboard::{Acceptor, Config};
+///
+/// let acceptor = Acceptor::new(Config::default());
+/// let (stream, _) = listener.accept().await?;
+/// let request = acceptor.read(stream).await?;
+/// if request.uri().path() != "/chat" {
+///     request.reject(http::StatusCode::NOT_FOUND, "the only path here is /chat").await?;
+///     return Ok(());
+/// }
+/// let ws = request.accept().await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Acceptor {
+    config: Arc<Config>,
+    server: Arc<ServerConfig>,
+}
+
+impl Acceptor {
+    /// Accepts by `config`.
+    pub fn new(config: Config) -> Self {
+        let server = Arc::new(config.server());
+        Self { config: Arc::new(config), server }
+    }
+
+    /// Does the opening handshake. Who is refused gets an answer that says why.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Request`] if it was refused, [`Timeout::Handshake`] if it took too long, [`Error::Lost`] or
+    /// [`Error::Io`] if the stream failed.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it is ready it drops the stream.
+    pub async fn accept<S: Stream>(&self, stream: S) -> Result<WebSocket<S>, Error> {
+        // Boxed, so that a task which accepts and then serves doesn't keep room for the handshake.
+        Box::pin(async { self.read(stream).await?.accept().await }).await
+    }
+
+    /// Reads the request, and leaves it to the caller to accept or reject it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Acceptor::accept`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it is ready it drops the stream.
+    pub async fn read<S: Stream>(&self, stream: S) -> Result<Pending<S>, Error> {
+        let read = self.read_http(stream);
+        let HttpRequest { request, mut stream, .. } = Box::pin(read).await?;
+        match request.upgrade(&self.server) {
+            Ok(upgrade) => Ok(Pending { stream, upgrade, config: self.config.clone(), extra: self.config.headers.clone() }),
+            Err(error) => {
+                refuse(&mut stream, &error).await;
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Reads any HTTP request: for a server that answers others on the same port.
+    ///
+    /// # Errors
+    ///
+    /// As [`Acceptor::accept`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it is ready it drops the stream.
+    pub async fn read_http<S: Stream>(&self, mut stream: S) -> Result<HttpRequest<S>, Error> {
+        let limits = self.config.limits;
+        let read = within(self.config.timeouts.handshake, read_request(&mut stream, limits)).await;
+        match read {
+            Ok(request) => Ok(HttpRequest { request, stream, acceptor: self.clone() }),
+            Err(error) => {
+                match &error {
+                    Error::Request(error) => refuse(&mut stream, error).await,
+                    Error::Timeout(Timeout::Handshake) => refuse(&mut stream, &RequestError::TimedOut).await,
+                    _ => {}
+                }
+                Err(error)
+            }
+        }
+    }
+}
+
+impl<S: Stream> WebSocket<S> {
+    /// Accepts a connection with the default configuration; see [`Acceptor`] for any other.
+    ///
+    /// # Errors
+    ///
+    /// As [`Acceptor::accept`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it is ready it drops the stream.
+    pub async fn accept(stream: S) -> Result<Self, Error> {
+        Acceptor::new(Config::default()).accept(stream).await
+    }
+}
+
+/// An HTTP request whose stream waits for an answer.
+#[derive(Debug)]
+pub struct HttpRequest<S> {
+    request: Request,
+    stream: S,
+    acceptor: Acceptor,
+}
+
+impl<S: Stream> HttpRequest<S> {
+    /// The request.
+    pub fn head(&self) -> &http::Request<()> {
+        self.request.head()
+    }
+
+    /// Whether it asks for a WebSocket.
+    pub fn is_upgrade(&self) -> bool {
+        self.request.is_upgrade()
+    }
+
+    /// Judges it as a request for a WebSocket, and refuses it if it isn't one.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Request`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it is ready it drops the stream.
+    pub async fn upgrade(mut self) -> Result<Pending<S>, Error> {
+        match self.request.upgrade(&self.acceptor.server) {
+            Ok(upgrade) => {
+                let config = self.acceptor.config;
+                let extra = config.headers.clone();
+                Ok(Pending { stream: self.stream, upgrade, config, extra })
+            }
+            Err(error) => {
+                refuse(&mut self.stream, &error).await;
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Writes a whole response and ends the connection.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it is ready it drops the stream.
+    pub async fn respond(mut self, response: &[u8]) -> Result<(), Error> {
+        self.stream.write_all(response).await?;
+        linger(&mut self.stream).await;
+        Ok(())
+    }
+}
+
+/// A request for a WebSocket that is neither accepted nor rejected yet.
+#[derive(Debug)]
+pub struct Pending<S> {
+    stream: S,
+    upgrade: Upgrade,
+    config: Arc<Config>,
+    extra: HeaderMap,
+}
+
+impl<S: Stream> Pending<S> {
+    /// The request.
+    pub fn request(&self) -> &http::Request<()> {
+        self.upgrade.request()
+    }
+
+    /// The request's target.
+    pub fn uri(&self) -> &http::Uri {
+        self.upgrade.uri()
+    }
+
+    /// The request's header fields.
+    pub fn headers(&self) -> &HeaderMap {
+        self.upgrade.headers()
+    }
+
+    /// The subprotocols that the client offers, its preferred one first.
+    pub fn offered_subprotocols(&self) -> impl Iterator<Item = &str> {
+        self.upgrade.offered_subprotocols()
+    }
+
+    /// The stream, for its addresses.
+    pub fn stream(&self) -> &S {
+        &self.stream
+    }
+
+    /// More header fields for the response. A `Sec-WebSocket-Protocol` that the client offers is the one chosen.
+    pub fn response_headers(&mut self) -> &mut HeaderMap {
+        &mut self.extra
+    }
+
+    /// Another configuration for this connection's limits, timeouts and compression level.
+    #[must_use]
+    pub fn with_config(mut self, config: Arc<Config>) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Accepts it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`], [`Error::Lost`], or [`Timeout::Handshake`] if the answer can't be written in time.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it is ready it drops the stream.
+    pub async fn accept(mut self) -> Result<WebSocket<S>, Error> {
+        let accepted = self.upgrade.accept(&self.extra);
+        let write = async {
+            self.stream.write_all(&accepted.response).await?;
+            self.stream.flush().await?;
+            Ok(())
+        };
+        within(self.config.timeouts.handshake, write).await?;
+        WebSocket::from_parts(self.stream, Role::Server, accepted.negotiated, &self.config, accepted.unread)
+    }
+
+    /// Rejects it, with one line that says why.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it is ready it drops the stream.
+    pub async fn reject(mut self, status: StatusCode, why: &str) -> Result<(), Error> {
+        let body = format!("{why}\n");
+        let reason = status.canonical_reason().unwrap_or("Refused");
+        let response = format!(
+            "HTTP/1.1 {} {reason}\r\nConnection: close\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\n\r\n{body}",
+            status.as_u16(),
+            body.len(),
+        );
+        self.stream.write_all(response.as_bytes()).await?;
+        linger(&mut self.stream).await;
+        Ok(())
+    }
+}
+
+async fn read_request<S: Stream>(stream: &mut S, limits: crate::proto::Limits) -> Result<Request, Error> {
+    let mut handshake = ServerHandshake::new(limits);
+    let mut buffer = Vec::with_capacity(HEAD_READ_BYTES);
+    loop {
+        buffer.clear();
+        if stream.read_buf(&mut buffer).await? == 0 {
+            return Err(Error::Lost);
+        }
+        if let Some(request) = handshake.receive(&buffer)? {
+            return Ok(request);
+        }
+    }
+}
+
+/// Answers a request that is refused. It is refused whether the answer arrives or not.
+async fn refuse<S: Stream>(stream: &mut S, error: &RequestError) {
+    let answer = async {
+        if stream.write_all(&refusal(error)).await.is_ok() {
+            linger(stream).await;
+        }
+    };
+    // Boxed: few need it, and every handshake would keep room for it.
+    let _ = tokio::time::timeout(LINGER, Box::pin(answer)).await;
+}
+
+/// Shuts our side, and reads what still comes until the peer has shut its own: closing a socket with unread bytes
+/// resets it, and the answer might not arrive.
+async fn linger<S: Stream>(stream: &mut S) {
+    let drain = async {
+        if stream.flush().await.is_err() || stream.shutdown().await.is_err() {
+            return;
+        }
+        let mut buffer = vec![0; HEAD_READ_BYTES];
+        for _ in 0..MAX_LINGER_READS {
+            match stream.read(&mut buffer).await {
+                Ok(0) | Err(_) => return,
+                Ok(_) => {}
+            }
+        }
+    };
+    let _ = tokio::time::timeout(LINGER, drain).await;
+}
+
+/// How long a refused client's last bytes are read.
+const LINGER: Duration = Duration::from_secs(5);
+
+/// And how many times, 8 MiB at most.
+const MAX_LINGER_READS: usize = 4096;

@@ -1,0 +1,129 @@
+//! Connecting to a server: its addresses, the handshake, and their deadline.
+
+use http::HeaderMap;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::handshake::{ClientHandshake, Connected, Target};
+use crate::proto::Role;
+
+use super::config::Config;
+use super::entropy;
+use super::error::Error;
+use super::opening::{HEAD_READ_BYTES, within};
+use super::transport::Stream;
+use super::websocket::WebSocket;
+
+/// Connects to WebSocket servers by one configuration.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), switchboard::Error> {
+/// use switchboard::{Config, Connector};
+///
+/// let (mut ws, response) = Connector::new(Config::default()).connect("ws://127.0.0.1:9001/").await?;
+/// println!("{}", response.status());
+/// ws.send("hello").await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Connector {
+    config: Config,
+}
+
+impl Connector {
+    /// Connects by `config`.
+    pub fn new(config: Config) -> Self {
+        Self { config }
+    }
+
+    /// Connects to `url` by TCP and does the opening handshake, all within `Timeouts::handshake`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Url`], [`Error::Io`] if no address answers, [`Error::Response`] if the server refuses or answers
+    /// wrongly, [`Timeout::Handshake`](super::Timeout::Handshake).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it is ready it drops the connection.
+    pub async fn connect(&self, url: &str) -> Result<(WebSocket<TcpStream>, http::Response<()>), Error> {
+        let target = Target::parse(url)?;
+        if target.is_tls {
+            return Err(Error::NoTls);
+        }
+        let connect = async {
+            let stream = TcpStream::connect((target.host.as_str(), target.port)).await?;
+            self.handshake(url, stream).await
+        };
+        // Boxed, so that a task which connects and then talks doesn't keep room for the handshake.
+        Box::pin(within(self.config.timeouts.handshake, connect)).await
+    }
+
+    /// Does the opening handshake on a stream that leads to `url`'s server already.
+    ///
+    /// # Errors
+    ///
+    /// As [`Connector::connect`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it is ready it drops the stream.
+    pub async fn connect_on<S: Stream>(
+        &self,
+        url: &str,
+        stream: S,
+    ) -> Result<(WebSocket<S>, http::Response<()>), Error> {
+        Box::pin(within(self.config.timeouts.handshake, self.handshake(url, stream))).await
+    }
+
+    async fn handshake<S: Stream>(
+        &self,
+        url: &str,
+        mut stream: S,
+    ) -> Result<(WebSocket<S>, http::Response<()>), Error> {
+        let random = entropy::random();
+        let mut handshake = ClientHandshake::new(url, self.config.client(), self.config.limits, random)?;
+        stream.write_all(handshake.request()).await?;
+        stream.flush().await?;
+        let Connected { response, negotiated, unread } = read_response(&mut stream, &mut handshake).await?;
+        let ws = WebSocket::from_parts(stream, Role::Client, negotiated, &self.config, unread)?;
+        Ok((ws, response))
+    }
+
+    /// The header fields that are sent besides the handshake's own.
+    pub fn headers(&mut self) -> &mut HeaderMap {
+        &mut self.config.headers
+    }
+}
+
+impl WebSocket<TcpStream> {
+    /// Connects with the default configuration; see [`Connector`] for any other.
+    ///
+    /// # Errors
+    ///
+    /// As [`Connector::connect`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it is ready it drops the connection.
+    pub async fn connect(url: &str) -> Result<Self, Error> {
+        Ok(Connector::new(Config::default()).connect(url).await?.0)
+    }
+}
+
+async fn read_response<S: Stream>(
+    stream: &mut S,
+    handshake: &mut ClientHandshake,
+) -> Result<Connected, Error> {
+    let mut buffer = Vec::with_capacity(HEAD_READ_BYTES);
+    loop {
+        buffer.clear();
+        if stream.read_buf(&mut buffer).await? == 0 {
+            return Err(Error::Lost);
+        }
+        if let Some(connected) = handshake.receive(&buffer)? {
+            return Ok(connected);
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! The servers behind `switchboard echo` and `switchboard chat`: glue between connections, hub and chat.
+
+pub mod echo;
+pub mod listener;
