@@ -3,7 +3,11 @@
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod cli;
+#[cfg(feature = "cli")]
+pub mod chat;
 pub mod handshake;
+#[cfg(feature = "cli")]
+pub mod hub;
 #[cfg(feature = "net")]
 pub mod net;
 pub mod proto;

@@ -1,5 +1,7 @@
 //! The command line: flags read, configuration built, a server called.
 
+mod chat;
+mod connect;
 mod echo;
 mod units;
 
@@ -19,12 +21,18 @@ struct Cli {
 enum Command {
     /// Echo every message: what conformance tests and benchmarks run against
     Echo(echo::Flags),
+    /// Serve the chat: whoever connects gives a name and talks
+    Chat(chat::Flags),
+    /// Connect to a WebSocket server: lines in, messages out
+    Connect(connect::Flags),
 }
 
 /// Runs the program.
 pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Echo(flags) => echo::run(flags),
+        Command::Chat(flags) => chat::run(flags),
+        Command::Connect(flags) => return connect::run(&flags),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -54,13 +62,13 @@ fn log() {
 }
 
 /// Says on standard output where the server listens.
-fn announce(listener: &tokio::net::TcpListener) -> Result<(), String> {
+fn announce(listener: &tokio::net::TcpListener) -> Result<std::net::SocketAddr, String> {
     use std::io::Write;
     let address = listener.local_addr().map_err(|error| format!("the listener has no address: {error}"))?;
     // Whoever started us may have closed its end of the pipe: the server serves all the same.
     let _ = writeln!(std::io::stdout(), "listening on ws://{address}");
     let _ = std::io::stdout().flush();
-    Ok(())
+    Ok(address)
 }
 
 /// Waits for SIGTERM or SIGINT.

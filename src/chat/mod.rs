@@ -1,0 +1,6 @@
+//! The chat's own rules: names, rooms, wire forms, rates. It knows no WebSocket and no socket.
+
+pub mod name;
+pub mod rate;
+pub mod session;
+pub mod wire;

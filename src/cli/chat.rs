@@ -1,0 +1,136 @@
+//! `switchboard chat`.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+
+use crate::chat::rate::Rates;
+use crate::handshake::OriginPolicy;
+use crate::hub::{self, Policy};
+use crate::net::Config;
+use crate::proto::deflate::DeflateConfig;
+use crate::server::chat::{self, Settings};
+use crate::server::{listener, shutdown};
+
+use super::units::{parse_duration, parse_size};
+
+/// The flags of `switchboard chat`.
+#[derive(Args)]
+pub(super) struct Flags {
+    /// Where to listen; port 0 takes a free one
+    #[arg(long, env = "SWITCHBOARD_LISTEN", default_value = "127.0.0.1:9001", value_name = "ADDRESS")]
+    listen: SocketAddr,
+    /// How many worker threads; one a core without it
+    #[arg(long, env = "SWITCHBOARD_THREADS", value_name = "N")]
+    threads: Option<usize>,
+    /// The longest message to accept
+    #[arg(long, env = "SWITCHBOARD_MAX_MESSAGE_BYTES", default_value = "64KiB", value_name = "SIZE", value_parser = parse_size)]
+    max_message_bytes: usize,
+    /// The longest text to pass on, in characters; without it only the message's bytes count
+    #[arg(long, env = "SWITCHBOARD_MAX_TEXT", value_name = "CHARS")]
+    max_text: Option<usize>,
+    /// How often to ping each client
+    #[arg(long, env = "SWITCHBOARD_PING_INTERVAL", default_value = "15s", value_name = "DURATION", value_parser = parse_duration)]
+    ping_interval: Duration,
+    /// How long a client may be silent before it is gone
+    #[arg(long, env = "SWITCHBOARD_PONG_TIMEOUT", default_value = "45s", value_name = "DURATION", value_parser = parse_duration)]
+    pong_timeout: Duration,
+    /// How many bytes may wait for a slow client
+    #[arg(long, env = "SWITCHBOARD_QUEUE_BYTES", default_value = "1MiB", value_name = "SIZE", value_parser = parse_size)]
+    queue_bytes: usize,
+    /// What happens to a client that is slower than that
+    #[arg(long, env = "SWITCHBOARD_SLOW_CONSUMER", default_value = "disconnect", value_name = "POLICY")]
+    slow_consumer: SlowConsumer,
+    /// Messages a second that a client may send, with ten seconds' worth of burst; 0 is no limit
+    #[arg(long, env = "SWITCHBOARD_RATE_MESSAGES", default_value_t = 100, value_name = "N")]
+    rate_messages: u32,
+    /// Bytes a second that a client may send, likewise
+    #[arg(long, env = "SWITCHBOARD_RATE_BYTES", default_value = "1MiB", value_name = "SIZE", value_parser = parse_rate)]
+    rate_bytes: u32,
+    /// The most connections at once
+    #[arg(long, env = "SWITCHBOARD_MAX_CONNECTIONS", value_name = "N")]
+    max_connections: Option<usize>,
+    /// Another origin whose pages may connect, as scheme://host[:port]; * is any. Pages of this host may anyway
+    #[arg(long, env = "SWITCHBOARD_ALLOW_ORIGIN", value_name = "ORIGIN", value_delimiter = ',')]
+    allow_origin: Vec<String>,
+    /// How long a stop may take before whoever is left is cut off
+    #[arg(long, env = "SWITCHBOARD_DRAIN_TIMEOUT", default_value = "10s", value_name = "DURATION", value_parser = parse_duration)]
+    drain_timeout: Duration,
+    /// Don't compress
+    #[arg(long)]
+    no_deflate: bool,
+    /// Keep compression windows from one message to the next: smaller messages, some 450 KiB a connection
+    #[arg(long, conflicts_with = "no_deflate")]
+    deflate_takeover: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum SlowConsumer {
+    /// It is disconnected with 1013 and may come back
+    Disconnect,
+    /// It misses the oldest messages, and is told how many
+    DropOldest,
+    /// It misses the newest messages, and is told how many
+    DropNewest,
+    /// Of messages with the same key it gets the newest; otherwise like drop-oldest
+    LatestPerKey,
+}
+
+/// What a socket's own queue holds of the budget; the rest waits in the hub, by reference.
+const SOCKET_QUEUE_BYTES: usize = 64 << 10;
+
+fn parse_rate(text: &str) -> Result<u32, String> {
+    u32::try_from(parse_size(text)?).map_err(|_| format!("{text:?} is more than 4GiB a second: write 0 for no limit"))
+}
+
+impl Flags {
+    fn settings(&self) -> Result<Settings, String> {
+        let mut config = Config::default();
+        config.limits.max_message_bytes = self.max_message_bytes;
+        config.limits.max_frame_bytes = self.max_message_bytes as u64;
+        config.limits.max_queued_bytes = SOCKET_QUEUE_BYTES.min(self.queue_bytes);
+        config.timeouts.ping_interval = Some(self.ping_interval);
+        config.timeouts.silence = Some(self.pong_timeout);
+        let mut deflate = DeflateConfig::default();
+        deflate.takeover = self.deflate_takeover;
+        config.deflate = (!self.no_deflate).then_some(deflate);
+        config.origins = self.allow_origin.iter().try_fold(OriginPolicy::same_host(), |policy, origin| policy.allow(origin))?;
+        let policy = match self.slow_consumer {
+            SlowConsumer::Disconnect => Policy::Disconnect,
+            SlowConsumer::DropOldest => Policy::DropOldest,
+            SlowConsumer::DropNewest => Policy::DropNewest,
+            SlowConsumer::LatestPerKey => Policy::LatestPerKey,
+        };
+        Ok(Settings {
+            config,
+            hub: hub::Settings { policy, queue_bytes: self.queue_bytes, ..hub::Settings::default() },
+            rates: Rates { messages: self.rate_messages, bytes: self.rate_bytes },
+            max_text: self.max_text,
+            max_connections: self.max_connections,
+            shutdown: shutdown::Settings { timeout: self.drain_timeout },
+        })
+    }
+}
+
+pub(super) fn run(flags: Flags) -> Result<(), String> {
+    super::log();
+    let settings = flags.settings()?;
+    let runtime = super::runtime(flags.threads).map_err(|error| format!("the runtime can't start: {error}"))?;
+    runtime.block_on(async {
+        let listener = listener::listen(flags.listen)
+            .map_err(|error| format!("can't listen on {}: {error}", flags.listen))?;
+        let address = super::announce(&listener)?;
+        eprintln!("talk with: switchboard connect ws://{address} --name NAME");
+        let stop = async {
+            super::stopped().await;
+            // Whoever is in a hurry asks again.
+            tokio::spawn(async {
+                super::stopped().await;
+                std::process::exit(1);
+            });
+        };
+        chat::serve(listener, settings, stop).await;
+        Ok(())
+    })
+}

@@ -1,0 +1,171 @@
+//! `switchboard connect`: lines in and out, for people and for scripts.
+
+mod lines;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+use http::{HeaderName, HeaderValue, header};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Stdout};
+
+use crate::net::{Config, Connector, Error, WebSocket};
+use crate::proto::{CloseCode, CloseFrame, Message};
+
+use super::units::parse_duration;
+
+/// The flags of `switchboard connect`.
+#[derive(Args)]
+pub(super) struct Flags {
+    /// Where to connect, such as ws://127.0.0.1:9001
+    url: String,
+    /// The user name: sent as the first message
+    #[arg(long)]
+    name: Option<String>,
+    /// The room to join, if the URL names none: appended as /rooms/ROOM
+    #[arg(long)]
+    room: Option<String>,
+    /// Another header field for the request, as 'Name: value'
+    #[arg(short = 'H', long = "header", value_name = "HEADER", value_parser = parse_header)]
+    headers: Vec<(HeaderName, HeaderValue)>,
+    /// The Origin to send
+    #[arg(long)]
+    origin: Option<HeaderValue>,
+    /// A subprotocol to offer, the preferred one first
+    #[arg(long = "subprotocol", value_name = "PROTOCOL")]
+    subprotocols: Vec<String>,
+    /// Send each line as a binary message
+    #[arg(long)]
+    binary: bool,
+    /// How long to go on receiving when the input has ended
+    #[arg(long, default_value = "0s", value_name = "DURATION", value_parser = parse_duration)]
+    wait: Duration,
+    /// Say on standard error what the server answered and how the connection ended
+    #[arg(short, long)]
+    verbose: bool,
+    /// Write messages as they are, control characters included: never on a terminal with strangers' messages
+    #[arg(long)]
+    raw: bool,
+}
+
+/// Reads `Name: value`.
+fn parse_header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
+    let explain = || format!("{text:?} is no header: write 'Name: value'");
+    let (name, value) = text.split_once(':').ok_or_else(explain)?;
+    let name = name.trim().parse().map_err(|_| explain())?;
+    let value = HeaderValue::from_str(value.trim()).map_err(|_| explain())?;
+    Ok((name, value))
+}
+
+/// Exit codes for scripts: 0 closed in order, 1 anything else (what is wrong with the flags is clap's 2).
+pub(super) fn run(flags: &Flags) -> ExitCode {
+    let runtime = match super::runtime(Some(1)) {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("switchboard: the runtime can't start: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let code = match runtime.block_on(talk(flags)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("switchboard: {}", lines::printable(&error));
+            ExitCode::FAILURE
+        }
+    };
+    // A read of standard input can't be given up: don't wait for it.
+    runtime.shutdown_background();
+    code
+}
+
+async fn talk(flags: &Flags) -> Result<(), String> {
+    let url = match &flags.room {
+        None => flags.url.clone(),
+        Some(room) => format!("{}/rooms/{room}", flags.url.trim_end_matches('/')),
+    };
+    let mut config = Config { subprotocols: flags.subprotocols.clone(), ..Config::default() };
+    config.headers.extend(flags.headers.iter().cloned());
+    if let Some(origin) = &flags.origin {
+        config.headers.insert(header::ORIGIN, origin.clone());
+    }
+    let (mut ws, response) = Connector::new(config)
+        .connect(&url)
+        .await
+        .map_err(|error| format!("can't connect to {url}: {error}"))?;
+    if flags.verbose {
+        eprintln!("connected: {} {}", response.status(), lines::describe(ws.negotiated()));
+    }
+    if let Some(name) = &flags.name {
+        ws.send(name.as_str()).await.map_err(|error| error.to_string())?;
+    }
+    let ended = converse(&mut ws, flags).await;
+    if flags.verbose {
+        match (&ended, ws.close_frame()) {
+            (Err(error), _) => eprintln!("ended: {error}"),
+            (Ok(()), Some(frame)) => eprintln!("ended: closed with {}", lines::printable(&frame.to_string())),
+            (Ok(()), None) => eprintln!("ended: closed without a code"),
+        }
+    }
+    ended.map_err(|error| error.to_string())?;
+    match ws.close_frame().map(CloseFrame::code) {
+        None | Some(CloseCode::NORMAL | CloseCode::GOING_AWAY) => Ok(()),
+        Some(_) if flags.verbose => Err("the server closed the connection with an error".into()),
+        Some(_) => Err(format!("the server closed the connection: {}", ws.close_frame().expect("it has a code"))),
+    }
+}
+
+/// Sends what is typed and shows what comes, until one of the two ends.
+async fn converse(ws: &mut WebSocket, flags: &Flags) -> Result<(), Error> {
+    let mut input = BufReader::new(tokio::io::stdin()).lines();
+    let mut output = tokio::io::stdout();
+    loop {
+        tokio::select! {
+            message = ws.recv() => match message? {
+                Some(message) => show(&mut output, &message, flags).await?,
+                None => return ws.close(None).await,
+            },
+            line = input.next_line() => match line? {
+                Some(line) if line.trim() == "/quit" => break,
+                Some(line) if flags.binary => ws.send(line.into_bytes()).await?,
+                Some(line) => ws.send(line).await?,
+                None => {
+                    receive_for(ws, flags, &mut output).await?;
+                    break;
+                }
+            },
+        }
+    }
+    // What is still on its way when we leave is shown too.
+    let sender = ws.sender();
+    if !sender.is_closed() {
+        sender.close(CloseFrame::from(CloseCode::NORMAL))?;
+    }
+    while let Some(message) = ws.recv().await? {
+        show(&mut output, &message, flags).await?;
+    }
+    ws.close(None).await
+}
+
+/// The input has ended: shows what comes for a while.
+async fn receive_for(ws: &mut WebSocket, flags: &Flags, output: &mut Stdout) -> Result<(), Error> {
+    let end = tokio::time::Instant::now() + flags.wait;
+    while let Ok(message) = tokio::time::timeout_at(end, ws.recv()).await {
+        match message? {
+            Some(message) => show(output, &message, flags).await?,
+            None => break,
+        }
+    }
+    Ok(())
+}
+
+async fn show(output: &mut Stdout, message: &Message, flags: &Flags) -> Result<(), Error> {
+    let line = match message {
+        message if flags.raw => message.as_bytes().to_vec(),
+        Message::Text(text) => lines::printable(text).into_bytes(),
+        Message::Binary(bytes) => format!("({} bytes of binary data)", bytes.len()).into_bytes(),
+    };
+    output.write_all(&line).await?;
+    output.write_all(b"\n").await?;
+    output.flush().await?;
+    Ok(())
+}
