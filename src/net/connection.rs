@@ -224,7 +224,7 @@ impl<S: Stream> Connection<S> {
     }
 
     /// As [`Connection::submit`], if there is room; the message comes back if there isn't.
-    #[inline]
+    #[inline(always)]
     fn try_submit<T>(
         &self,
         message: T,
@@ -241,7 +241,7 @@ impl<S: Stream> Connection<S> {
         Ok(())
     }
 
-    #[inline]
+    #[inline(always)]
     fn after_encode(&self, mut write: MutexGuard<'_, WriteSide<S>>, urgency: Urgency) {
         self.has_output.store(true, Ordering::Release);
         let may_wait = match urgency {
@@ -264,6 +264,12 @@ impl<S: Stream> Connection<S> {
         let wakes = self.write_out(&mut write);
         drop(write);
         wakes.wake();
+    }
+
+    /// Queues a message if there is room; it comes back if there isn't.
+    #[inline(always)]
+    pub(super) fn try_send_now(&self, message: Message, urgency: Urgency) -> Result<(), TrySendError<Message>> {
+        self.try_submit(message, urgency, |out, message| out.send(message))
     }
 
     /// Puts the connection on the flusher's list.
@@ -316,9 +322,10 @@ impl<S: Stream> Connection<S> {
             return Poll::Ready(Ok(()));
         };
         while out.queued_bytes() > 0 {
-            let mut slices = [std::io::IoSlice::new(&[]); MAX_SLICES];
-            let filled = out.output(&mut slices);
-            let written = std::task::ready!(transport.poll_write(waker, &slices[..filled]))?;
+            let written = std::task::ready!(match out.single_output() {
+                Some(bytes) => transport.poll_write(waker, &[std::io::IoSlice::new(bytes)]),
+                None => write_many(out, transport, waker),
+            })?;
             if written == 0 {
                 return Poll::Ready(Err(std::io::ErrorKind::WriteZero.into()));
             }
@@ -674,9 +681,8 @@ pub(super) trait Outlet: Send + Sync {
 }
 
 impl<S: Stream> Outlet for Connection<S> {
-    #[inline]
     fn try_send(&self, message: Message, urgency: Urgency) -> Result<(), TrySendError<Message>> {
-        self.try_submit(message, urgency, |out, message| out.send(message))
+        self.try_send_now(message, urgency)
     }
 
     fn try_send_prepared(&self, prepared: &Prepared, urgency: Urgency) -> Result<(), TrySendError<()>> {
@@ -865,6 +871,17 @@ impl<S: Stream> Watched for Connection<S> {
         }
         next
     }
+}
+
+/// Writes the front of what is queued in several pieces.
+fn write_many<S: Stream>(
+    out: &proto::Sender,
+    transport: &mut Transport<S>,
+    waker: &mut OwnWaker<S>,
+) -> Poll<std::io::Result<usize>> {
+    let mut slices = [std::io::IoSlice::new(&[]); MAX_SLICES];
+    let filled = out.output(&mut slices);
+    transport.poll_write(waker, &slices[..filled])
 }
 
 /// `timeout` after `at`, rounded up.

@@ -29,13 +29,13 @@ pub enum Error {
     Io(#[from] io::Error),
     /// A client's request wasn't one for a WebSocket; it was answered.
     #[error("the request was refused: {0}")]
-    Request(#[from] handshake::RequestError),
+    Request(Box<handshake::RequestError>),
     /// A server's answer wasn't the one to our request.
     #[error("the server's answer was refused: {0}")]
-    Response(#[from] handshake::ResponseError),
+    Response(Box<handshake::ResponseError>),
     /// The URL can't be connected to.
     #[error("{0}")]
-    Url(#[from] handshake::UrlError),
+    Url(Box<handshake::UrlError>),
     /// A `wss` URL, but this build has no TLS.
     #[error("wss:// needs TLS, which this build of switchboard doesn't have (the feature `tls`)")]
     NoTls,
@@ -103,6 +103,25 @@ impl Timeout {
             Self::Message => Some(CloseCode::POLICY_VIOLATION),
             Self::Handshake | Self::Write | Self::Close => None,
         }
+    }
+}
+
+// Boxed: every result of every receive and send would be as large as the largest of them.
+impl From<handshake::RequestError> for Error {
+    fn from(error: handshake::RequestError) -> Self {
+        Self::Request(Box::new(error))
+    }
+}
+
+impl From<handshake::ResponseError> for Error {
+    fn from(error: handshake::ResponseError) -> Self {
+        Self::Response(Box::new(error))
+    }
+}
+
+impl From<handshake::UrlError> for Error {
+    fn from(error: handshake::UrlError) -> Self {
+        Self::Url(Box::new(error))
     }
 }
 

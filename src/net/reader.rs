@@ -107,7 +107,20 @@ impl<S: Stream> Reader<S> {
     pub(super) fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Message>, Error>> {
         // A peer that floods us must not keep the worker.
         let Poll::Ready(budget) = task::coop::poll_proceed(cx) else { return self.out_of_budget() };
+        self.set_task();
         loop {
+            // The common case, kept short: a whole message lies in the input.
+            if !self.is_used_up && self.end.is_none() {
+                let mut unread = self.input.unread();
+                let message = self.proto.poll_whole(&mut unread);
+                let left = unread.len();
+                if let Ok(Some(message)) = message {
+                    self.input.leave(left);
+                    self.on_message();
+                    budget.made_progress();
+                    return Poll::Ready(Ok(Some(message)));
+                }
+            }
             match ready!(self.poll_event(cx, Delivery::Whole))? {
                 Some(Event::Message(message)) => {
                     budget.made_progress();
@@ -123,6 +136,7 @@ impl<S: Stream> Reader<S> {
     /// The next piece of a message; `None` after the peer's Close.
     pub(super) fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Piece>, Error>> {
         let Poll::Ready(budget) = task::coop::poll_proceed(cx) else { return self.out_of_budget() };
+        self.set_task();
         let event = ready!(self.poll_event(cx, Delivery::Pieces))?;
         budget.made_progress();
         Poll::Ready(Ok(event.and_then(|event| match event {
@@ -143,9 +157,7 @@ impl<S: Stream> Reader<S> {
     }
 
     /// The next message or piece. Control frames are answered here.
-    #[inline]
     fn poll_event(&mut self, cx: &mut Context<'_>, delivery: Delivery) -> Poll<Result<Option<Event>, Error>> {
-        self.set_task();
         loop {
             match self.end {
                 None => {}

@@ -61,17 +61,12 @@ impl Sender {
         self.send_by(message.into(), Urgency::Fed).await
     }
 
-    #[inline]
-    pub(super) async fn send_by(&self, message: Message, urgency: Urgency) -> Result<(), Error> {
-        let mut message = message;
-        loop {
-            match self.outlet.try_send(message, urgency) {
-                Ok(()) => return Ok(()),
-                Err(TrySendError::Refused(error)) => return Err(error),
-                Err(TrySendError::Full(back)) => message = back,
-            }
-            self.room().await?;
-        }
+    fn send_by(
+        &self,
+        message: Message,
+        urgency: Urgency,
+    ) -> impl Future<Output = Result<(), Error>> + Send {
+        SendMessage::new(self, message, move |message| self.outlet.try_send(message, urgency))
     }
 
     /// Sends a message that was encoded before, by reference.
@@ -348,6 +343,75 @@ impl Drop for MessageWriter<'_> {
             let _ = self.outlet.close(frame.ok().as_ref());
         }
         self.outlet.end_pieces();
+    }
+}
+
+/// A message on its way into the queue. By hand, because an `async fn` moves the message twice more.
+#[must_use = "futures do nothing unless polled"]
+pub(super) struct SendMessage<'a, F> {
+    sender: &'a Sender,
+    message: Option<Message>,
+    try_send: F,
+    /// Its place among the waiters, once it has to wait.
+    ticket: Option<u64>,
+}
+
+impl<'a, F> SendMessage<'a, F>
+where
+    F: Fn(Message) -> Result<(), TrySendError<Message>> + Unpin,
+{
+    #[inline(always)]
+    pub(super) fn new(sender: &'a Sender, message: Message, try_send: F) -> Self {
+        Self { sender, message: Some(message), try_send, ticket: None }
+    }
+
+    #[cold]
+    fn poll_full(&mut self, cx: &Context<'_>, message: Message) -> Poll<Result<(), Error>> {
+        let mut message = message;
+        loop {
+            if let Err(error) = ready!(self.poll_room(cx, &mut message)) {
+                return Poll::Ready(Err(error));
+            }
+            match (self.try_send)(message) {
+                Ok(()) => return Poll::Ready(Ok(())),
+                Err(TrySendError::Refused(error)) => return Poll::Ready(Err(error)),
+                Err(TrySendError::Full(back)) => message = back,
+            }
+        }
+    }
+
+    /// Waits for room; the message is kept here meanwhile.
+    fn poll_room(&mut self, cx: &Context<'_>, message: &mut Message) -> Poll<Result<(), Error>> {
+        let polled = self.sender.outlet.poll_room(cx, &mut self.ticket);
+        if polled.is_pending() {
+            self.message = Some(std::mem::replace(message, Message::Binary(bytes::Bytes::new())));
+        }
+        polled
+    }
+}
+
+impl<F> Future for SendMessage<'_, F>
+where
+    F: Fn(Message) -> Result<(), TrySendError<Message>> + Unpin,
+{
+    type Output = Result<(), Error>;
+
+    #[inline(always)]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        let message = self.message.take().expect("a future isn't polled after it was ready");
+        match (self.try_send)(message) {
+            Ok(()) => Poll::Ready(Ok(())),
+            Err(TrySendError::Refused(error)) => Poll::Ready(Err(error)),
+            Err(TrySendError::Full(message)) => self.poll_full(cx, message),
+        }
+    }
+}
+
+impl<F> Drop for SendMessage<'_, F> {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.ticket {
+            self.sender.outlet.stop_waiting(ticket);
+        }
     }
 }
 

@@ -18,7 +18,7 @@ use super::connection::{Connection, Settings, Urgency};
 use super::error::{Error, TrySendError};
 use super::helpers::Helpers;
 use super::reader::Reader;
-use super::sender::{MessageWriter, Permit, Sender};
+use super::sender::{MessageWriter, Permit, SendMessage, Sender};
 use super::transport::{self, Stream};
 
 /// A WebSocket connection on any stream, as server or as client.
@@ -125,8 +125,10 @@ impl<S: Stream> WebSocket<S> {
     ///
     /// Dropped before it is ready it has sent nothing; once ready the whole message is queued.
     #[inline]
-    pub async fn send(&mut self, message: impl Into<Message>) -> Result<(), Error> {
-        self.sender.send_by(message.into(), self.urgency()).await
+    pub fn send(&mut self, message: impl Into<Message>) -> impl Future<Output = Result<(), Error>> + Send {
+        let urgency = self.urgency();
+        let connection = &**self.reader.connection();
+        SendMessage::new(&self.sender, message.into(), move |message| connection.try_send_now(message, urgency))
     }
 
     /// As [`WebSocket::send`], but leaves the message to [`WebSocket::flush`], or to whatever is written next.

@@ -8,7 +8,7 @@ use std::io::IoSlice;
 
 use bytes::Bytes;
 
-use super::frame::Header;
+use super::frame::{Header, OpCode};
 
 /// From this many bytes on, a payload is queued by reference instead of being copied.
 ///
@@ -18,8 +18,14 @@ pub(super) const BY_REFERENCE_BYTES: usize = 4 << 10;
 /// A run is closed at this length, so that a queue that never quite empties still frees what was written.
 const MAX_RUN_BYTES: usize = 64 << 10;
 
-/// The least that a run allocates: some 30 small frames.
-const MIN_RUN_BYTES: usize = 512;
+/// What a run allocates for its first frame, at least.
+const MIN_RUN_BYTES: usize = 256;
+
+/// And what it grows by when there are more.
+const SECOND_RUN_BYTES: usize = 8 << 10;
+
+/// The header of a frame of less than 64 KiB, not masked.
+const SMALL_HEADER_BYTES: usize = 4;
 
 #[derive(Debug)]
 enum Segment {
@@ -75,15 +81,42 @@ impl Outbox {
     /// Lets `write` append whole frames to the open run; `size` is a guess at how many bytes they are.
     #[inline]
     pub(super) fn append(&mut self, size: usize, write: impl FnOnce(&mut Vec<u8>)) {
-        if self.run.len() >= MAX_RUN_BYTES {
-            self.close_run();
-        }
-        if self.run.capacity() == 0 {
-            self.run.reserve(if size <= MIN_RUN_BYTES { MIN_RUN_BYTES } else { size });
+        if self.run.capacity() - self.run.len() < size {
+            self.make_room(size);
         }
         let before = self.run.len();
         write(&mut self.run);
         self.queued_total += (self.run.len() - before) as u64;
+    }
+
+    /// Appends a frame of less than 64 KiB that is whole, not masked and not compressed.
+    #[inline(always)]
+    pub(super) fn append_small(&mut self, opcode: OpCode, payload: &[u8]) {
+        let size = payload.len() + SMALL_HEADER_BYTES;
+        if self.run.capacity() - self.run.len() < size {
+            self.make_room(size);
+        }
+        let first = 0x80 | opcode as u8;
+        let before = self.run.len();
+        match payload.len() {
+            short @ 0..=125 => self.run.extend_from_slice(&[first, short as u8]),
+            long => {
+                let [a, b] = (long as u16).to_be_bytes();
+                self.run.extend_from_slice(&[first, 126, a, b]);
+            }
+        }
+        self.run.extend_from_slice(payload);
+        self.queued_total += (self.run.len() - before) as u64;
+    }
+
+    /// Makes room in the open run: a little for the first frame, plenty once there are more.
+    #[cold]
+    fn make_room(&mut self, size: usize) {
+        if self.run.len() >= MAX_RUN_BYTES {
+            self.close_run();
+        }
+        let least = if self.run.capacity() == 0 { MIN_RUN_BYTES } else { SECOND_RUN_BYTES };
+        self.run.reserve(size.max(least));
     }
 
     /// Queues a frame whose payload is not copied.
@@ -110,6 +143,12 @@ impl Outbox {
         if !self.run.is_empty() {
             self.segments.push_back(Segment::Run(std::mem::take(&mut self.run)));
         }
+    }
+
+    /// All that is queued, if it lies in one piece.
+    #[inline]
+    pub(super) fn single(&self) -> Option<&[u8]> {
+        if self.segments.is_empty() { Some(&self.run[self.written..]) } else { None }
     }
 
     /// Fills `slices` with the bytes to write next, in order, and returns how many it filled.
@@ -219,7 +258,6 @@ fn frames_begun(run: &[u8], written: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::super::frame::OpCode;
     use super::*;
 
     fn header(payload_bytes: u64) -> Header {

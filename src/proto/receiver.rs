@@ -172,8 +172,12 @@ impl Receiver {
         self.state == State::Closed
     }
 
-    #[inline]
     fn poll(&mut self, input: &mut &mut [u8], delivery: Delivery) -> Result<Option<Event>, ProtocolError> {
+        if delivery == Delivery::Whole
+            && let Some(message) = self.poll_whole(input)?
+        {
+            return Ok(Some(Event::Message(message)));
+        }
         match self.state {
             State::Open => {}
             State::Closed => {
@@ -209,9 +213,6 @@ impl Receiver {
                     self.small.release();
                     return Ok(None);
                 };
-                if let Some(message) = self.poll_whole(&header, input, delivery)? {
-                    return Ok(Some(Event::Message(message)));
-                }
                 self.begin(&header)?;
             }
             if let Some(event) = self.poll_payload(input, delivery)? {
@@ -224,39 +225,37 @@ impl Receiver {
         }
     }
 
-    /// The common case: a message in one frame, uncompressed, all of it in the input.
-    #[inline]
-    fn poll_whole(
-        &mut self,
-        header: &Header,
-        input: &mut &mut [u8],
-        delivery: Delivery,
-    ) -> Result<Option<Message>, ProtocolError> {
-        let kind = match header.opcode {
-            OpCode::Text => Kind::Text,
-            OpCode::Binary => Kind::Binary,
-            _ => return Ok(None),
-        };
-        let is_whole = header.is_final
-            && !header.is_compressed
+    /// The common case at once: a message in one frame of up to 64 KiB, uncompressed, all of it in the input.
+    ///
+    /// `Ok(None)` says nothing: then [`Receiver::poll_event`] has to look.
+    #[inline(always)]
+    pub(crate) fn poll_whole(&mut self, input: &mut &mut [u8]) -> Result<Option<Message>, ProtocolError> {
+        let is_between = self.frame.is_none()
             && self.message.is_none()
-            && header.payload_bytes <= input.len() as u64
-            && header.payload_bytes <= self.limits.max_message_bytes as u64
-            && self.limits.max_fragments > 0
-            && delivery == Delivery::Whole;
-        if !is_whole {
+            && !self.decoder.is_partial()
+            && self.state == State::Open
+            && self.limits.max_fragments > 0;
+        let Some((opcode, header_bytes, payload_bytes)) = whole_frame(input, self.role) else { return Ok(None) };
+        let is_allowed = payload_bytes <= self.limits.max_message_bytes
+            && payload_bytes as u64 <= self.limits.max_frame_bytes
+            && header_bytes + payload_bytes <= input.len();
+        if !is_between || !is_allowed {
             return Ok(None);
         }
         let unread = input.len();
-        let payload = take(input, header.payload_bytes as usize);
-        if let Some(key) = header.mask {
-            mask::apply_mask(payload, key, 0);
+        let frame = take(input, header_bytes + payload_bytes);
+        let (header, payload) = frame.split_at_mut(header_bytes);
+        if self.role == Role::Server
+            && let Some(key) = header.last_chunk()
+        {
+            mask::apply_mask(payload, *key, 0);
         }
-        let payload = &*payload;
-        if kind == Kind::Text && !super::utf8::is_utf8(payload) {
+        if opcode == OpCode::Text && !super::utf8::is_utf8(payload) {
+            self.end(State::Failed(ProtocolError::InvalidUtf8));
             return Err(ProtocolError::InvalidUtf8);
         }
         let payload = self.small.copy(payload, unread);
+        let kind = if opcode == OpCode::Text { Kind::Text } else { Kind::Binary };
         Ok(Some(super::assembly::message(kind, payload)))
     }
 
@@ -373,6 +372,26 @@ impl Receiver {
             self.message = None;
         }
         Ok(event)
+    }
+}
+
+/// The front of a frame that holds a whole message of up to 64 KiB: opcode, and the lengths of header and payload.
+#[inline(always)]
+fn whole_frame(input: &[u8], role: Role) -> Option<(OpCode, usize, usize)> {
+    let opcode = match input.first()? {
+        0x81 => OpCode::Text,
+        0x82 => OpCode::Binary,
+        _ => return None,
+    };
+    let (mask_bit, mask_bytes) = if role == Role::Server { (0x80, 4) } else { (0, 0) };
+    match *input {
+        [_, short, ..] if short ^ mask_bit <= 125 => Some((opcode, 2 + mask_bytes, usize::from(short ^ mask_bit))),
+        [_, short, a, b, ..] if short ^ mask_bit == 126 => {
+            let length = u16::from_be_bytes([a, b]);
+            // A shorter one has to be in the second byte.
+            if length < 126 { None } else { Some((opcode, 4 + mask_bytes, usize::from(length))) }
+        }
+        _ => None,
     }
 }
 

@@ -101,14 +101,21 @@ impl Sender {
     /// # Errors
     ///
     /// [`SendError::Closed`] after a Close, [`SendError::MessageUnfinished`] between the pieces of another one.
-    #[inline]
+    #[inline(always)]
     pub fn send(&mut self, message: Message) -> Result<(), SendError> {
         self.check_open()?;
         if self.unfinished.is_some() {
             return Err(SendError::MessageUnfinished);
         }
         let opcode = OpCode::from(message.kind());
-        let payload = message.into_bytes();
+        if self.deflate.is_none() && self.mask.is_none() && message.len() < BY_REFERENCE_BYTES {
+            self.outbox.append_small(opcode, message.as_bytes());
+            return Ok(());
+        }
+        self.send_any(opcode, message.into_bytes())
+    }
+
+    fn send_any(&mut self, opcode: OpCode, payload: Bytes) -> Result<(), SendError> {
         if self.deflate.is_some() {
             return self.send_compressed(opcode, payload);
         }
@@ -265,6 +272,12 @@ impl Sender {
     /// The count of all bytes written so far.
     pub fn written_total(&self) -> u64 {
         self.outbox.written_total()
+    }
+
+    /// All output, if it lies in one piece, as small frames do.
+    #[inline]
+    pub fn single_output(&self) -> Option<&[u8]> {
+        self.outbox.single()
     }
 
     /// Fills `slices` with what is to be written next, in order, and returns how many it filled.
