@@ -122,7 +122,7 @@ fn the_examples_of_rfc_7692_section_7_2_3_are_read() {
 fn each_broken_rule_has_its_error_and_its_code() {
     use ProtocolError::*;
     let cases: &[(&[u8], ProtocolError, u16)] = &[
-        (b"\xc1\x80", ReservedBits(4), 1002),
+        (b"\xc1\x80\0\0\0\0", ReservedBits(4), 1002),
         (b"\xa1\x80", ReservedBits(2), 1002),
         (b"\x91\x80", ReservedBits(1), 1002),
         (b"\x83\x80", ReservedOpCode(3), 1002),
@@ -159,7 +159,10 @@ fn each_broken_rule_has_its_error_and_its_code() {
 
 #[test]
 fn limits_bind_whatever_way_round_is_tried() {
-    let limits = Limits { max_message_bytes: 1000, max_frame_bytes: 800, max_fragments: 3, ..Limits::default() };
+    let mut limits = Limits::default();
+    limits.max_message_bytes = 1000;
+    limits.max_frame_bytes = 800;
+    limits.max_fragments = 3;
     let server = || Receiver::new(Role::Server, limits).with_deflate(DeflateParams::default());
     let too_large = Some(ProtocolError::MessageTooLarge { limit: 1000 });
     // By one frame's header, before any payload; by the sum of fragments; by their number; after inflation.
@@ -188,7 +191,8 @@ fn limits_bind_whatever_way_round_is_tried() {
 
 #[test]
 fn a_bomb_stops_at_the_limit() {
-    let limits = Limits { max_message_bytes: 1 << 20, ..Limits::default() };
+    let mut limits = Limits::default();
+    limits.max_message_bytes = 1 << 20;
     let mut sender = masking_sender().with_deflate(DeflateParams::default(), &DeflateConfig::default());
     sender.send(Message::binary(vec![0; 64 << 20])).unwrap();
     let wire = drain(&mut sender);

@@ -16,6 +16,9 @@ pub use error::{RequestError, ResponseError, UrlError};
 pub use origin::OriginPolicy;
 pub use server::{Accepted, Request, ServerConfig, ServerHandshake, Upgrade, refusal};
 
+/// Header fields, of the crate `http`.
+pub use http::HeaderMap;
+
 use crate::proto::deflate::DeflateParams;
 
 #[doc(hidden)]

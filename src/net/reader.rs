@@ -109,6 +109,9 @@ impl<S: Stream> Reader<S> {
         let Poll::Ready(budget) = task::coop::poll_proceed(cx) else { return self.out_of_budget() };
         self.set_task();
         loop {
+            if self.is_used_up && self.end.is_none() {
+                ready!(self.poll_fill(cx));
+            }
             // The common case, kept short: a whole message lies in the input.
             if !self.is_used_up && self.end.is_none() {
                 let mut unread = self.input.unread();
@@ -116,6 +119,7 @@ impl<S: Stream> Reader<S> {
                 let left = unread.len();
                 if let Ok(Some(message)) = message {
                     self.input.leave(left);
+                    self.is_used_up = left == 0;
                     self.on_message();
                     budget.made_progress();
                     return Poll::Ready(Ok(Some(message)));
@@ -208,6 +212,8 @@ impl<S: Stream> Reader<S> {
         }
         if has_input {
             self.input.keep();
+        } else {
+            self.input.release();
         }
     }
 
@@ -238,16 +244,15 @@ impl<S: Stream> Reader<S> {
         if self.connection.has_output() {
             self.connection.flush_now();
         }
-        self.connection.reader.register(cx.waker());
-        if let Some(failure) = self.connection.failure() {
-            self.end(End::Failed(failure));
-            return Poll::Ready(());
+        if self.half.is_none() {
+            // Another stream wakes the connection, and that wakes us.
+            self.connection.reader.register(cx.waker());
         }
         match self.poll_read(cx) {
             Poll::Ready(Ok(0)) => self.on_end_of_stream(Failure::Lost),
             Poll::Ready(Ok(read)) => self.on_read(read),
             Poll::Ready(Err(error)) => self.on_end_of_stream(Failure::from(&error)),
-            Poll::Pending => return self.on_empty_socket(),
+            Poll::Pending => return self.on_empty_socket(cx),
         }
         Poll::Ready(())
     }
@@ -287,8 +292,10 @@ impl<S: Stream> Reader<S> {
     }
 
     /// The socket is empty: the deadlines of the peer's silence begin.
-    fn on_empty_socket(&mut self) -> Poll<()> {
+    fn on_empty_socket(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let connection = &*self.connection;
+        // Before the last look at how the connection stands: what changes after it wakes us.
+        connection.reader.register(cx.waker());
         if self.tracks_task {
             connection.has_input.store(false, Relaxed);
         }

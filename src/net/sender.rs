@@ -11,8 +11,9 @@ use futures_sink::Sink;
 
 use crate::proto::{CloseFrame, Kind, Message, Piece, Prepared};
 
-use super::connection::{Outlet, Urgency};
+use super::connection::{Connection, Outlet, Urgency};
 use super::error::{Error, TrySendError};
+use super::transport::Stream;
 
 /// Sends on a connection, from any task.
 ///
@@ -61,12 +62,16 @@ impl Sender {
         self.send_by(message.into(), Urgency::Fed).await
     }
 
-    fn send_by(
-        &self,
-        message: Message,
-        urgency: Urgency,
-    ) -> impl Future<Output = Result<(), Error>> + Send {
-        SendMessage::new(self, message, move |message| self.outlet.try_send(message, urgency))
+    async fn send_by(&self, message: Message, urgency: Urgency) -> Result<(), Error> {
+        let mut message = message;
+        loop {
+            match self.outlet.try_send(message, urgency) {
+                Ok(()) => return Ok(()),
+                Err(TrySendError::Refused(error)) => return Err(error),
+                Err(TrySendError::Full(back)) => message = back,
+            }
+            self.room().await?;
+        }
     }
 
     /// Sends a message that was encoded before, by reference.
@@ -348,58 +353,47 @@ impl Drop for MessageWriter<'_> {
 
 /// A message on its way into the queue. By hand, because an `async fn` moves the message twice more.
 #[must_use = "futures do nothing unless polled"]
-pub(super) struct SendMessage<'a, F> {
-    sender: &'a Sender,
+pub(super) struct SendMessage<'a, S: Stream> {
+    connection: &'a Connection<S>,
     message: Option<Message>,
-    try_send: F,
+    urgency: Urgency,
     /// Its place among the waiters, once it has to wait.
     ticket: Option<u64>,
 }
 
-impl<'a, F> SendMessage<'a, F>
-where
-    F: Fn(Message) -> Result<(), TrySendError<Message>> + Unpin,
-{
+impl<'a, S: Stream> SendMessage<'a, S> {
     #[inline(always)]
-    pub(super) fn new(sender: &'a Sender, message: Message, try_send: F) -> Self {
-        Self { sender, message: Some(message), try_send, ticket: None }
+    pub(super) fn new(connection: &'a Connection<S>, message: Message, urgency: Urgency) -> Self {
+        Self { connection, message: Some(message), urgency, ticket: None }
     }
 
     #[cold]
-    fn poll_full(&mut self, cx: &Context<'_>, message: Message) -> Poll<Result<(), Error>> {
-        let mut message = message;
+    fn poll_full(&mut self, cx: &Context<'_>, mut message: Message) -> Poll<Result<(), Error>> {
         loop {
-            if let Err(error) = ready!(self.poll_room(cx, &mut message)) {
-                return Poll::Ready(Err(error));
+            match self.connection.poll_room(cx, &mut self.ticket) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => {
+                    self.message = Some(message);
+                    return Poll::Pending;
+                }
             }
-            match (self.try_send)(message) {
+            match self.connection.try_send_now(message, self.urgency) {
                 Ok(()) => return Poll::Ready(Ok(())),
                 Err(TrySendError::Refused(error)) => return Poll::Ready(Err(error)),
                 Err(TrySendError::Full(back)) => message = back,
             }
         }
     }
-
-    /// Waits for room; the message is kept here meanwhile.
-    fn poll_room(&mut self, cx: &Context<'_>, message: &mut Message) -> Poll<Result<(), Error>> {
-        let polled = self.sender.outlet.poll_room(cx, &mut self.ticket);
-        if polled.is_pending() {
-            self.message = Some(std::mem::replace(message, Message::Binary(bytes::Bytes::new())));
-        }
-        polled
-    }
 }
 
-impl<F> Future for SendMessage<'_, F>
-where
-    F: Fn(Message) -> Result<(), TrySendError<Message>> + Unpin,
-{
+impl<S: Stream> Future for SendMessage<'_, S> {
     type Output = Result<(), Error>;
 
     #[inline(always)]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         let message = self.message.take().expect("a future isn't polled after it was ready");
-        match (self.try_send)(message) {
+        match self.connection.try_send_now(message, self.urgency) {
             Ok(()) => Poll::Ready(Ok(())),
             Err(TrySendError::Refused(error)) => Poll::Ready(Err(error)),
             Err(TrySendError::Full(message)) => self.poll_full(cx, message),
@@ -407,10 +401,11 @@ where
     }
 }
 
-impl<F> Drop for SendMessage<'_, F> {
+impl<S: Stream> Drop for SendMessage<'_, S> {
+    #[inline(always)]
     fn drop(&mut self) {
         if let Some(ticket) = self.ticket {
-            self.sender.outlet.stop_waiting(ticket);
+            self.connection.stop_waiting(ticket);
         }
     }
 }

@@ -124,11 +124,10 @@ impl<S: Stream> WebSocket<S> {
     /// # Cancel safety
     ///
     /// Dropped before it is ready it has sent nothing; once ready the whole message is queued.
-    #[inline]
+    #[inline(always)]
     pub fn send(&mut self, message: impl Into<Message>) -> impl Future<Output = Result<(), Error>> + Send {
         let urgency = self.urgency();
-        let connection = &**self.reader.connection();
-        SendMessage::new(&self.sender, message.into(), move |message| connection.try_send_now(message, urgency))
+        SendMessage::new(self.reader.connection(), message.into(), urgency)
     }
 
     /// As [`WebSocket::send`], but leaves the message to [`WebSocket::flush`], or to whatever is written next.

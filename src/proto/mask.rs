@@ -35,7 +35,7 @@ pub fn extend_masked(out: &mut Vec<u8>, payload: &[u8], key: MaskKey) {
 }
 
 /// From this length on the wide body pays.
-const WIDE_BYTES: usize = 128;
+const WIDE_BYTES: usize = 64;
 
 /// A multiple of four, so that every chunk begins with the key's first byte.
 const COPY_CHUNK_BYTES: usize = 8 << 10;
@@ -76,22 +76,34 @@ fn apply_avx2(buf: &mut [u8], key: u32) {
     apply_wide(buf, key);
 }
 
-/// From the first 32-byte boundary on in blocks, which the compiler makes vectors of.
+/// In blocks, which the compiler makes vectors of; a long payload's from the first 32-byte boundary on.
 #[inline(always)]
 fn apply_wide(buf: &mut [u8], key: u32) {
-    let head = buf.as_ptr().align_offset(32).min(buf.len());
+    let head = if buf.len() < ALIGN_BYTES { 0 } else { buf.as_ptr().align_offset(32).min(buf.len()) };
     let (head, body) = buf.split_at_mut(head);
     apply_narrow(head, key);
     let key = key.rotate_left_bytes(head.len() & 3);
-    let (blocks, tail) = body.as_chunks_mut::<128>();
+    let (blocks, rest) = body.as_chunks_mut::<128>();
     for block in blocks {
-        let (words, _) = block.as_chunks_mut::<4>();
-        for word in words {
-            *word = (u32::from_ne_bytes(*word) ^ key).to_ne_bytes();
-        }
+        apply_block(block, key);
+    }
+    let (blocks, tail) = rest.as_chunks_mut::<32>();
+    for block in blocks {
+        apply_block(block, key);
     }
     apply_narrow(tail, key);
 }
+
+#[inline(always)]
+fn apply_block<const N: usize>(block: &mut [u8; N], key: u32) {
+    let (words, _) = block.as_chunks_mut::<4>();
+    for word in words {
+        *word = (u32::from_ne_bytes(*word) ^ key).to_ne_bytes();
+    }
+}
+
+/// From this length on it pays to begin at a boundary.
+const ALIGN_BYTES: usize = 1024;
 
 #[cfg(test)]
 mod tests {

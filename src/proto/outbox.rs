@@ -176,7 +176,9 @@ impl Outbox {
         self.written_total += written as u64;
         if self.written_total == self.queued_total {
             // An idle connection holds no queue at all.
-            self.segments = VecDeque::new();
+            if self.segments.capacity() > 0 {
+                self.segments = VecDeque::new();
+            }
             self.run = Vec::new();
             self.written = 0;
             return;

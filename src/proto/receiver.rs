@@ -255,6 +255,9 @@ impl Receiver {
             return Err(ProtocolError::InvalidUtf8);
         }
         let payload = self.small.copy(payload, unread);
+        if input.is_empty() {
+            self.small.release();
+        }
         let kind = if opcode == OpCode::Text { Kind::Text } else { Kind::Binary };
         Ok(Some(super::assembly::message(kind, payload)))
     }

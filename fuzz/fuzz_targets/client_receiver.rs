@@ -1,0 +1,8 @@
+//! What a client receives: any bytes, however they are cut.
+#![no_main]
+
+mod receive;
+
+use switchboard::proto::Role;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| receive::run(Role::Client, data));
