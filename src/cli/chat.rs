@@ -95,7 +95,8 @@ impl Flags {
         let mut deflate = DeflateConfig::default();
         deflate.takeover = self.deflate_takeover;
         config.deflate = (!self.no_deflate).then_some(deflate);
-        config.origins = self.allow_origin.iter().try_fold(OriginPolicy::same_host(), |policy, origin| policy.allow(origin))?;
+        config.origins = self.allow_origin.iter().try_fold(OriginPolicy::same_host(), |policy, origin| policy.allow(origin))
+            .map_err(|error| error.to_string())?;
         let policy = match self.slow_consumer {
             SlowConsumer::Disconnect => Policy::Disconnect,
             SlowConsumer::DropOldest => Policy::DropOldest,

@@ -1,245 +1,192 @@
-//! The client's side: a request written, and everything that comes back checked (RFC 6455 §4.1).
+//! The client's side of the handshake (RFC 6455 §4.1).
+//!
+//! Everything that comes back is checked: a server that didn't read this very request, or answers what nobody asked,
+//! must not be taken for one that speaks WebSocket.
 
-use http::header::{self, HeaderName, HeaderValue};
-use http::{HeaderMap, StatusCode, Uri};
+use bytes::{BufMut, Bytes, BytesMut};
+use http::header::{CONNECTION, HOST, ORIGIN, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_PROTOCOL, UPGRADE};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version};
 
-use super::error::{ResponseError, UrlError};
-use super::head::{self, Head, HeadError};
-use super::origin::split_authority;
-use super::server::{is_reserved, write_header};
-use super::{Negotiated, extensions, key};
+use super::Negotiated;
+use super::error::{OfferError, ResponseError};
+use super::extensions;
+use super::fields::{at_most_one, is_token, list_has};
+use super::head::{Kind, Reader};
+use super::key::Key;
+use super::negotiation;
+use super::refusal::{Refused, put_field, put_fields};
+use super::upgrade::is_reserved;
+use super::url::Url;
 use crate::proto::Limits;
 use crate::proto::deflate::DeflateConfig;
 
-/// What a client asks for.
+/// What a client offers and sends.
 #[derive(Clone, Debug, Default)]
-#[non_exhaustive]
 pub struct ClientConfig {
-    /// The subprotocols to offer, the preferred one first.
+    /// Subprotocols, the most preferred first. None by default.
     pub subprotocols: Vec<String>,
-    /// Whether to offer compression, and how; not by default.
+    /// permessage-deflate, if it is to be offered. `None` by default.
     pub deflate: Option<DeflateConfig>,
-    /// More header fields for the request.
+    /// The page that connects, for servers that look at it. `None` by default.
+    pub origin: Option<HeaderValue>,
+    /// More header fields, such as `Authorization` and `Cookie`; none of the handshake's own.
     pub headers: HeaderMap,
+    /// Bounds the response's head, interim responses included.
+    pub limits: Limits,
 }
 
-/// A handshake under way.
+/// A request for a WebSocket, and the reader of its answer.
 #[derive(Debug)]
 pub struct ClientHandshake {
-    request: Vec<u8>,
+    request: Bytes,
     accept: String,
-    config: ClientConfig,
-    limits: Limits,
-    head: Head,
+    subprotocols: Vec<String>,
+    deflate: Option<DeflateConfig>,
+    reader: Reader,
+    /// What was wrong with the answer; it is told again each time.
+    failure: Option<ResponseError>,
 }
 
-/// A server that agreed.
+/// A server's 101 response that passed every check: the connection is a WebSocket.
 #[derive(Debug)]
 pub struct Connected {
-    /// The 101 response.
+    /// Status and header fields.
     pub response: http::Response<()>,
     /// What was agreed.
     pub negotiated: Negotiated,
-    /// What came behind the response: the first frames.
-    pub unread: Vec<u8>,
+    /// What came behind the head: the server's first frames.
+    pub remainder: Bytes,
 }
 
-/// How much of a refusal's body is kept.
-const MAX_BODY_EXCERPT_BYTES: usize = 1024;
-
 impl ClientHandshake {
-    /// Prepares the request for `url`; `random` makes its key.
+    /// A request for a WebSocket at `url`; `entropy` is 16 bytes from a random source, new ones for each connection.
     ///
     /// # Errors
     ///
-    /// What is wrong with the URL, the subprotocols or the headers.
-    pub fn new(url: &str, config: ClientConfig, limits: Limits, random: [u8; 16]) -> Result<Self, UrlError> {
-        let target = Target::parse(url)?;
-        check_config(&config)?;
-        let key = key::key(random);
-        let mut request = format!("GET {} HTTP/1.1\r\n", target.path).into_bytes();
-        if !config.headers.contains_key(header::HOST) {
-            write_header(&mut request, "Host", target.host_header().as_bytes());
+    /// [`OfferError`] if a subprotocol is no token or comes twice, or a header field is the handshake's own.
+    pub fn new(url: &Url, config: &ClientConfig, entropy: [u8; 16]) -> Result<Self, OfferError> {
+        check_subprotocols(&config.subprotocols)?;
+        if let Some(name) = config.headers.keys().find(|name| is_own(name)) {
+            return Err(OfferError::ReservedHeader(name.clone()));
         }
-        write_header(&mut request, "Upgrade", b"websocket");
-        write_header(&mut request, "Connection", b"Upgrade");
-        write_header(&mut request, "Sec-WebSocket-Key", key.as_bytes());
-        write_header(&mut request, "Sec-WebSocket-Version", b"13");
-        if !config.subprotocols.is_empty() {
-            write_header(&mut request, "Sec-WebSocket-Protocol", config.subprotocols.join(", ").as_bytes());
-        }
-        if let Some(deflate) = &config.deflate {
-            write_header(&mut request, "Sec-WebSocket-Extensions", extensions::offer(deflate).as_bytes());
-        }
-        for (name, value) in &config.headers {
-            write_header(&mut request, name.as_str(), value.as_bytes());
-        }
-        request.extend_from_slice(b"\r\n");
-        Ok(Self { request, accept: key::accept(key.as_bytes()), config, limits, head: Head::default() })
+        let key = Key::from_entropy(entropy);
+        Ok(Self {
+            request: write_request(url, config, &key),
+            accept: key.accept(),
+            subprotocols: config.subprotocols.clone(),
+            deflate: config.deflate,
+            reader: Reader::new(Kind::Response, &config.limits),
+            failure: None,
+        })
     }
 
-    /// What to write first.
+    /// The whole request, to be sent before anything is read.
     pub fn request(&self) -> &[u8] {
         &self.request
     }
 
-    /// Takes bytes as they come; what was agreed, once the response is complete.
+    /// Takes bytes as they come, cut anywhere, and returns the answer once its head is complete.
+    ///
+    /// `Ok(None)` means that more bytes are needed. Interim responses (1xx) are skipped. A response is the last that is
+    /// read: what follows it is frames.
     ///
     /// # Errors
     ///
-    /// The first thing that is wrong with the response.
+    /// Any [`ResponseError`] but [`ResponseError::Closed`]; from then on the same one each time.
     pub fn receive(&mut self, bytes: &[u8]) -> Result<Option<Connected>, ResponseError> {
-        let mut bytes = bytes.to_vec();
-        loop {
-            let pushed = self.head.push(&bytes, self.limits.max_head_bytes);
-            let Some(len) = pushed.map_err(|error| self.refuse(error))? else { return Ok(None) };
-            let (head, rest) = std::mem::take(&mut self.head).split(len);
-            let response = parse(&head, self.limits.max_headers).map_err(|error| self.refuse(error))?;
-            // Early hints and the like come before the answer (RFC 9110 §15.2).
-            let is_interim =
-                response.status().is_informational() && response.status() != StatusCode::SWITCHING_PROTOCOLS;
-            if !is_interim {
-                return self.check(response, rest).map(Some);
-            }
-            bytes = rest;
+        if let Some(failure) = &self.failure {
+            return Err(failure.clone());
         }
+        self.try_receive(bytes).inspect_err(|error| self.failure = Some(error.clone()))
     }
 
-    fn check(&self, response: http::Response<()>, rest: Vec<u8>) -> Result<Connected, ResponseError> {
+    fn try_receive(&mut self, mut bytes: &[u8]) -> Result<Option<Connected>, ResponseError> {
+        // The reader bounds the bytes of all heads together, and so the number of rounds.
+        while let Some(head) = self.reader.receive(&mut bytes)? {
+            let response = head.parse_response()?;
+            match response.status() {
+                StatusCode::SWITCHING_PROTOCOLS => {
+                    let negotiated = self.check(&response)?;
+                    let remainder = Bytes::copy_from_slice(bytes);
+                    return Ok(Some(Connected { response, negotiated, remainder }));
+                }
+                status if status.is_informational() => {}
+                _ => return Err(ResponseError::Refused(Box::new(Refused::new(response, bytes)))),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Checks a 101 response against the request (RFC 6455 §4.1).
+    fn check(&self, response: &http::Response<()>) -> Result<Negotiated, ResponseError> {
         let headers = response.headers();
-        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            let body = rest[..rest.len().min(MAX_BODY_EXCERPT_BYTES)].to_vec();
-            let headers = Box::new(headers.clone());
-            return Err(ResponseError::Status { status: response.status(), headers, body });
+        if response.version() != Version::HTTP_11 {
+            return Err(ResponseError::Http10);
         }
-        if !head::has_token(headers, header::UPGRADE, "websocket") {
-            return Err(ResponseError::Upgrade);
+        let is_websocket = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"websocket");
+        if !single(headers, &UPGRADE)?.is_some_and(is_websocket) {
+            return Err(ResponseError::InvalidUpgrade);
         }
-        if !head::has_token(headers, header::CONNECTION, "upgrade") {
-            return Err(ResponseError::Connection);
+        if !list_has(headers, &CONNECTION, "upgrade") {
+            return Err(ResponseError::InvalidConnection);
         }
-        let accept = single(headers, header::SEC_WEBSOCKET_ACCEPT, "Sec-WebSocket-Accept")?;
-        if accept.is_none_or(|accept| accept.as_bytes() != self.accept.as_bytes()) {
-            return Err(ResponseError::Accept);
+        if single(headers, &SEC_WEBSOCKET_ACCEPT)?.is_none_or(|accept| accept != self.accept.as_str()) {
+            return Err(ResponseError::InvalidAccept);
         }
         let subprotocol = self.check_subprotocol(headers)?;
-        let deflate = extensions::check_answer(headers, self.config.deflate.as_ref()).map_err(|bad| match bad {
-            extensions::BadAnswer::NotOffered => ResponseError::Extension,
-            extensions::BadAnswer::Params => ResponseError::DeflateParams,
-        })?;
-        Ok(Connected { response, negotiated: Negotiated { subprotocol, deflate }, unread: rest })
+        let deflate = negotiation::check_answer(&extensions::parse(headers)?, self.deflate.as_ref())?;
+        Ok(Negotiated { subprotocol, deflate })
     }
 
-    /// The server chooses one of ours or none (RFC 6455 §4.1).
     fn check_subprotocol(&self, headers: &HeaderMap) -> Result<Option<String>, ResponseError> {
-        let chosen = single(headers, header::SEC_WEBSOCKET_PROTOCOL, "Sec-WebSocket-Protocol")?;
-        let Some(chosen) = chosen.map(|chosen| String::from_utf8_lossy(chosen.as_bytes()).into_owned()) else {
-            return Ok(None);
+        let Some(chosen) = single(headers, &SEC_WEBSOCKET_PROTOCOL)? else { return Ok(None) };
+        let offered = self.subprotocols.iter().find(|name| chosen == name.as_str());
+        let Some(name) = offered else {
+            let chosen = String::from_utf8_lossy(chosen.as_bytes()).into_owned();
+            return Err(ResponseError::SubprotocolNotOffered(chosen));
         };
-        if self.config.subprotocols.contains(&chosen) { Ok(Some(chosen)) } else { Err(ResponseError::Subprotocol(chosen)) }
-    }
-
-    fn refuse(&self, error: HeadError) -> ResponseError {
-        match error {
-            HeadError::Malformed(why) => ResponseError::Malformed(why),
-            HeadError::Tls => ResponseError::Tls,
-            HeadError::Http2 => ResponseError::Malformed("it is HTTP/2"),
-            HeadError::TooLong => ResponseError::HeadTooLong(self.limits.max_head_bytes),
-            HeadError::TooManyHeaders => ResponseError::TooManyHeaders(self.limits.max_headers),
-        }
+        Ok(Some(name.clone()))
     }
 }
 
-fn parse(head: &[u8], max_headers: usize) -> Result<http::Response<()>, HeadError> {
-    head::check_lines(head)?;
-    let mut fields = vec![httparse::EMPTY_HEADER; max_headers];
-    let mut parsed = httparse::Response::new(&mut fields);
-    if parsed.parse(head).map_err(head::parse_error)?.is_partial() {
-        return Err(HeadError::Malformed("the head has no end"));
+fn write_request(url: &Url, config: &ClientConfig, key: &Key) -> Bytes {
+    let mut request = BytesMut::new();
+    request.put_slice(b"GET ");
+    request.put_slice(url.path_and_query().as_bytes());
+    request.put_slice(b" HTTP/1.1\r\n");
+    put_field(&mut request, "Host", url.host_header().as_bytes());
+    put_field(&mut request, "Upgrade", b"websocket");
+    put_field(&mut request, "Connection", b"Upgrade");
+    put_field(&mut request, "Sec-WebSocket-Key", key.as_str().as_bytes());
+    put_field(&mut request, "Sec-WebSocket-Version", b"13");
+    if let Some(origin) = &config.origin {
+        put_field(&mut request, "Origin", origin.as_bytes());
     }
-    if parsed.version != Some(1) {
-        return Err(HeadError::Malformed("the version isn't HTTP/1.1"));
+    if !config.subprotocols.is_empty() {
+        put_field(&mut request, "Sec-WebSocket-Protocol", config.subprotocols.join(", ").as_bytes());
     }
-    let status = parsed.code.and_then(|code| StatusCode::from_u16(code).ok());
-    let mut response = http::Response::new(());
-    *response.status_mut() = status.ok_or(HeadError::Malformed("the status is malformed"))?;
-    *response.headers_mut() = head::headers(parsed.headers)?;
-    Ok(response)
+    if let Some(deflate) = &config.deflate {
+        put_field(&mut request, "Sec-WebSocket-Extensions", negotiation::offer(deflate).as_bytes());
+    }
+    put_fields(&mut request, &config.headers);
+    request.put_slice(b"\r\n");
+    request.freeze()
 }
 
-fn single<'a>(
-    headers: &'a HeaderMap,
-    name: HeaderName,
-    shown: &'static str,
-) -> Result<Option<&'a HeaderValue>, ResponseError> {
-    let mut values = headers.get_all(name).into_iter();
-    let first = values.next();
-    if values.next().is_some() { Err(ResponseError::Duplicate(shown)) } else { Ok(first) }
+fn check_subprotocols(names: &[String]) -> Result<(), OfferError> {
+    for (index, name) in names.iter().enumerate() {
+        if !is_token(name) || names[..index].contains(name) {
+            return Err(OfferError::InvalidSubprotocol(name.clone()));
+        }
+    }
+    Ok(())
 }
 
-fn check_config(config: &ClientConfig) -> Result<(), UrlError> {
-    let mut seen = std::collections::HashSet::new();
-    for subprotocol in &config.subprotocols {
-        if !head::is_token(subprotocol.as_bytes()) || !seen.insert(subprotocol) {
-            return Err(UrlError::Subprotocol(subprotocol.clone()));
-        }
-    }
-    match config.headers.keys().find(|name| is_reserved(name)) {
-        Some(name) => Err(UrlError::ReservedHeader(name.to_string())),
-        None => Ok(()),
-    }
+/// Whether the request has this field already, or a field in [`ClientConfig`] is meant for it.
+fn is_own(name: &HeaderName) -> bool {
+    is_reserved(name) || [HOST, ORIGIN].contains(name)
 }
 
-/// Where a URL leads (RFC 6455 §3).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Target {
-    /// Whether the scheme is `wss`.
-    pub is_tls: bool,
-    /// The host, without the brackets of an IPv6 address.
-    pub host: String,
-    /// The port; 80 or 443 if the URL names none.
-    pub port: u16,
-    /// The path and the query.
-    pub path: String,
-}
-
-impl Target {
-    /// Reads a `ws` or `wss` URL.
-    ///
-    /// # Errors
-    ///
-    /// What is wrong with it.
-    pub fn parse(url: &str) -> Result<Self, UrlError> {
-        if url.contains('#') {
-            return Err(UrlError::Fragment);
-        }
-        let uri: Uri = url.parse().map_err(|_| UrlError::Malformed(url.to_owned()))?;
-        let is_tls = match uri.scheme_str().map(str::to_ascii_lowercase).as_deref() {
-            Some("ws") => false,
-            Some("wss") => true,
-            Some(other) => return Err(UrlError::Scheme(other.to_owned())),
-            None => return Err(UrlError::Malformed(url.to_owned())),
-        };
-        let authority = uri.authority().ok_or(UrlError::NoHost)?.as_str();
-        if authority.contains('@') {
-            return Err(UrlError::UserInfo);
-        }
-        let (host, port) = split_authority(authority).ok_or(UrlError::NoHost)?;
-        let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-        let path = match uri.path_and_query().map(http::uri::PathAndQuery::as_str) {
-            None | Some("") => "/".to_owned(),
-            Some(query) if query.starts_with('?') => format!("/{query}"),
-            Some(path) => path.to_owned(),
-        };
-        Ok(Self { is_tls, host, port: port.unwrap_or(if is_tls { 443 } else { 80 }), path })
-    }
-
-    /// The `Host` header: without the port that the scheme means anyway.
-    fn host_header(&self) -> String {
-        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
-        match (self.is_tls, self.port) {
-            (false, 80) | (true, 443) => host,
-            (_, port) => format!("{host}:{port}"),
-        }
-    }
+fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a HeaderValue>, ResponseError> {
+    at_most_one(headers, name).map_err(|_| ResponseError::RepeatedHeader(name.clone()))
 }

@@ -1,105 +1,100 @@
-//! Which pages may connect (RFC 6455 §10.2).
+//! Which pages may connect: the `Origin` rule (RFC 6455 §4.2.2, §10.2; RFC 6454 §6.2).
+//!
+//! A browser sends cookies along with any page's WebSocket request, and only `Origin` tells whose page it was: a server
+//! that doesn't look lets every site act in its visitors' names. A client that is no browser may send what it likes,
+//! so this protects users, not the server.
 
-use http::Uri;
+use super::authority::Authority;
 
-/// The origins from which a browser may connect.
+/// Which origins are let in.
 ///
-/// A client that is no browser sends no `Origin` and is always let in: the check protects a browser's user from
-/// other pages, not the server from programs.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The default is [`OriginPolicy::same_host`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OriginPolicy {
-    is_open: bool,
-    same_host: bool,
+    admits_any: bool,
     allowed: Vec<Origin>,
 }
 
-/// A scheme, a host and a port.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Origin {
-    scheme: String,
-    host: String,
-    port: u16,
-}
-
 impl OriginPolicy {
-    /// Any page may connect.
+    /// Lets in whoever comes: for services that need no cookie and no trusted address.
     pub fn any() -> Self {
-        Self { is_open: true, same_host: false, allowed: Vec::new() }
+        Self { admits_any: true, allowed: Vec::new() }
     }
 
-    /// A page may connect to the host and port that it came from.
+    /// Lets in who sends no `Origin`, and so is no browser, and pages of the host and port in `Host`.
     pub fn same_host() -> Self {
-        Self { is_open: false, same_host: true, allowed: Vec::new() }
+        Self::default()
     }
 
-    /// Lets `origin` in too: `scheme://host[:port]`, or `*` for all.
+    /// Lets in `origin` too: exactly `scheme://host[:port]`, or `*` for any.
     ///
     /// # Errors
     ///
-    /// What is wrong with it, for people.
-    pub fn allow(mut self, origin: &str) -> Result<Self, String> {
-        if origin == "*" {
-            self.is_open = true;
-        } else {
-            let parsed = Origin::parse(origin)
-                .ok_or_else(|| format!("{origin:?} is no origin: write scheme://host[:port], or *"))?;
-            self.allowed.push(parsed);
+    /// [`InvalidOrigin`] if it is neither.
+    pub fn allow(mut self, origin: &str) -> Result<Self, InvalidOrigin> {
+        match origin {
+            "*" => self.admits_any = true,
+            // A star is legal in a host's name, so a pattern would silently match nothing.
+            _ if origin.contains('*') => return Err(InvalidOrigin(origin.to_owned())),
+            _ => self.allowed.push(Origin::parse(origin).ok_or_else(|| InvalidOrigin(origin.to_owned()))?),
         }
         Ok(self)
     }
 
-    /// Whether a request with these `Origin` and `Host` headers is let in.
-    pub fn allows(&self, origin: Option<&str>, host: &str) -> bool {
-        let Some(origin) = origin else { return true };
-        if self.is_open {
+    /// Whether a request with these values of `Origin` and `Host` is let in.
+    ///
+    /// `null`, a list, and whatever isn't `scheme://host[:port]` is refused unless any origin is let in. A port that is
+    /// left out is the one of the origin's scheme, in `Host` too: which of the two schemes the server is reached by,
+    /// it can't know behind a proxy.
+    pub fn admits(&self, origin: Option<&str>, host: &str) -> bool {
+        if self.admits_any {
             return true;
         }
-        // `null`, and whatever else is no origin, is nobody.
+        let Some(origin) = origin else { return true };
         let Some(origin) = Origin::parse(origin) else { return false };
-        (self.same_host && origin.is_at(host)) || self.allowed.contains(&origin)
+        self.allowed.contains(&origin) || origin.is_of_host(host)
     }
 }
 
-impl Default for OriginPolicy {
-    fn default() -> Self {
-        Self::any()
-    }
+/// A text that is no origin was to be allowed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{0:?} is no origin: write scheme://host or scheme://host:port, with nothing behind it, or * for any"
+)]
+pub struct InvalidOrigin(pub String);
+
+/// `scheme://host[:port]`, with scheme and host in lower case and the scheme's own port filled in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Origin {
+    scheme: String,
+    host: String,
+    port: Option<u16>,
 }
 
 impl Origin {
     fn parse(text: &str) -> Option<Self> {
         let (scheme, authority) = text.split_once("://")?;
-        let is_scheme = scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
-        if scheme.is_empty() || !is_scheme || authority.contains(['/', '?', '#', '@']) {
+        let is_scheme = scheme.starts_with(|first: char| first.is_ascii_alphabetic())
+            && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
+        // An empty port is legal in a URL, but no browser writes an origin so.
+        if !is_scheme || authority.ends_with(':') {
             return None;
         }
+        let Authority { host, port } = Authority::parse(authority)?;
         let scheme = scheme.to_ascii_lowercase();
-        let (host, port) = split_authority(authority)?;
-        let port = port.or_else(|| default_port(&scheme))?;
+        let port = port.or(default_port(&scheme));
         Some(Self { scheme, host, port })
     }
 
-    /// Whether it names the same host and port as a `Host` header.
-    fn is_at(&self, host: &str) -> bool {
-        let Some((host, port)) = split_authority(host) else { return false };
-        host == self.host && port.or_else(|| default_port(&self.scheme)) == Some(self.port)
+    /// Whether a page of this origin came from the server at `host`.
+    fn is_of_host(&self, host: &str) -> bool {
+        // Other schemes, such as a browser extension's, have names of another kind.
+        if !matches!(&*self.scheme, "http" | "https") {
+            return false;
+        }
+        let Some(host) = Authority::parse(host) else { return false };
+        host.host == self.host && host.port.or(default_port(&self.scheme)) == self.port
     }
-}
-
-/// The lower-case host and the port of `host[:port]`.
-pub(super) fn split_authority(authority: &str) -> Option<(String, Option<u16>)> {
-    let uri: Uri = Uri::builder().scheme("http").authority(authority).path_and_query("/").build().ok()?;
-    let parsed = uri.authority()?;
-    if parsed.as_str().contains('@') || parsed.host().is_empty() {
-        return None;
-    }
-    let after_host = &parsed.as_str()[parsed.host().len()..];
-    let port = match after_host.strip_prefix(':') {
-        None => None,
-        Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => Some(digits.parse().ok()?),
-        Some(_) => return None,
-    };
-    Some((parsed.host().to_ascii_lowercase(), port))
 }
 
 fn default_port(scheme: &str) -> Option<u16> {
@@ -115,36 +110,75 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_same_host_is_the_same_host_and_port() {
+    fn same_host_takes_its_own_pages_and_whoever_is_no_browser() {
         let policy = OriginPolicy::same_host();
-        for (origin, host, expected) in [
-            ("http://example.com", "example.com", true),
-            ("http://example.com", "example.com:80", true),
-            ("http://EXAMPLE.com:9001", "example.COM:9001", true),
-            ("https://example.com", "example.com:443", true),
-            ("http://[::1]:9001", "[::1]:9001", true),
-            ("http://example.com", "example.com:9001", false),
-            ("http://evil.com", "example.com", false),
-            ("http://example.com.evil.com", "example.com", false),
-            ("http://example.com@evil.com", "example.com", false),
-            ("http://example.com/", "example.com", false),
-            ("null", "example.com", false),
-            ("", "example.com", false),
-            ("file://", "", false),
-        ] {
-            assert_eq!(policy.allows(Some(origin), host), expected, "{origin} at {host}");
+        let admitted = [
+            (None, "example.com"),
+            (Some("http://example.com"), "example.com"),
+            (Some("http://example.com"), "EXAMPLE.com:80"),
+            (Some("http://example.com:80"), "example.com"),
+            (Some("HTTPS://Example.com"), "example.com:443"),
+            (Some("http://localhost:9001"), "localhost:9001"),
+            (Some("http://[0::1]:9001"), "[::1]:9001"),
+        ];
+        for (origin, host) in admitted {
+            assert!(policy.admits(origin, host), "{origin:?} at {host}");
         }
-        assert!(policy.allows(None, "example.com"));
     }
 
     #[test]
-    fn the_list_is_exact() {
-        let policy = OriginPolicy::same_host().allow("https://app.example.com").unwrap();
-        assert!(policy.allows(Some("https://app.example.com:443"), "x"));
-        for origin in ["http://app.example.com", "https://app.example.com:444", "https://example.com"] {
-            assert!(!policy.allows(Some(origin), "x"), "{origin}");
+    fn same_host_refuses_everybody_else() {
+        let policy = OriginPolicy::same_host();
+        let refused = [
+            "null",
+            "",
+            "*",
+            "example.com",
+            "http://example.com/",
+            "http://example.com:",
+            "http://example.com:8080",
+            "https://example.com",
+            "http://example.com.evil.org",
+            "http://evil.org",
+            "http://user@example.com",
+            "http://example.com http://example.com",
+            " http://example.com",
+            "ftp://example.com:80",
+            "://example.com",
+            "http://example.com\0",
+        ];
+        for origin in refused {
+            assert!(!policy.admits(Some(origin), "example.com:80"), "{origin:?}");
         }
-        assert!(OriginPolicy::same_host().allow("example.com").is_err());
-        assert!(policy.allow("*").unwrap().allows(Some("null"), "x"));
+        assert!(!policy.admits(Some("http://example.com"), "not a host"));
+    }
+
+    #[test]
+    fn additions_are_compared_whole() {
+        let policy = OriginPolicy::same_host().allow("https://App.example:443").unwrap();
+        assert!(policy.admits(Some("https://app.example"), "api.example"));
+        assert!(!policy.admits(Some("http://app.example"), "api.example"));
+        assert!(!policy.admits(Some("https://app.example:444"), "api.example"));
+        let extension = OriginPolicy::same_host().allow("chrome-extension://abcdef").unwrap();
+        assert!(extension.admits(Some("chrome-extension://abcdef"), "x"));
+        assert!(!OriginPolicy::same_host().admits(Some("chrome-extension://abcdef"), "abcdef"));
+    }
+
+    #[test]
+    fn any_takes_null_and_junk() {
+        for policy in [OriginPolicy::any(), OriginPolicy::same_host().allow("*").unwrap()] {
+            assert!(
+                policy.admits(Some("null"), "x")
+                    && policy.admits(Some("\u{0}"), "")
+                    && policy.admits(None, "x")
+            );
+        }
+    }
+
+    #[test]
+    fn only_an_origin_can_be_allowed() {
+        for text in ["example.com", "https://example.com/", "null", "", "https://*.example.com"] {
+            assert_eq!(OriginPolicy::any().allow(text), Err(InvalidOrigin(text.to_owned())));
+        }
     }
 }

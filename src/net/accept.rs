@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::{HeaderMap, StatusCode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::handshake::{Request, RequestError, ServerConfig, ServerHandshake, Upgrade, refusal};
+use crate::handshake::{Answer, Request, RequestError, ServerHandshake, SubprotocolChoice, Upgrade, UpgradeConfig};
 use crate::proto::Role;
 
 use super::config::Config;
@@ -35,7 +35,7 @@ use super::websocket::WebSocket;
 #[derive(Clone, Debug)]
 pub struct Acceptor {
     config: Arc<Config>,
-    server: Arc<ServerConfig>,
+    server: Arc<UpgradeConfig>,
 }
 
 impl Acceptor {
@@ -70,15 +70,7 @@ impl Acceptor {
     ///
     /// Dropped before it is ready it drops the stream.
     pub async fn read<S: Stream>(&self, stream: S) -> Result<Pending<S>, Error> {
-        let read = self.read_http(stream);
-        let HttpRequest { request, mut stream, .. } = Box::pin(read).await?;
-        match request.upgrade(&self.server) {
-            Ok(upgrade) => Ok(Pending { stream, upgrade, config: self.config.clone(), extra: self.config.headers.clone() }),
-            Err(error) => {
-                refuse(&mut stream, &error).await;
-                Err(error.into())
-            }
-        }
+        Box::pin(async { self.read_http(stream).await?.upgrade().await }).await
     }
 
     /// Reads any HTTP request: for a server that answers others on the same port.
@@ -91,14 +83,14 @@ impl Acceptor {
     ///
     /// Dropped before it is ready it drops the stream.
     pub async fn read_http<S: Stream>(&self, mut stream: S) -> Result<HttpRequest<S>, Error> {
-        let limits = self.config.limits;
-        let read = within(self.config.timeouts.handshake, read_request(&mut stream, limits)).await;
+        let handshake = ServerHandshake::new(self.server.clone());
+        let read = within(self.config.timeouts.handshake, read_request(&mut stream, handshake)).await;
         match read {
             Ok(request) => Ok(HttpRequest { request, stream, acceptor: self.clone() }),
             Err(error) => {
                 match &error {
                     Error::Request(error) => refuse(&mut stream, error).await,
-                    Error::Timeout(Timeout::Handshake) => refuse(&mut stream, &RequestError::TimedOut).await,
+                    Error::Timeout(Timeout::Handshake) => refuse(&mut stream, &RequestError::Timeout).await,
                     _ => {}
                 }
                 Err(error)
@@ -151,11 +143,11 @@ impl<S: Stream> HttpRequest<S> {
     ///
     /// Dropped before it is ready it drops the stream.
     pub async fn upgrade(mut self) -> Result<Pending<S>, Error> {
-        match self.request.upgrade(&self.acceptor.server) {
+        match self.request.upgrade() {
             Ok(upgrade) => {
                 let config = self.acceptor.config;
-                let extra = config.headers.clone();
-                Ok(Pending { stream: self.stream, upgrade, config, extra })
+                let answer = Answer { headers: config.headers.clone(), ..Answer::default() };
+                Ok(Pending { stream: self.stream, upgrade, config, answer })
             }
             Err(error) => {
                 refuse(&mut self.stream, &error).await;
@@ -174,9 +166,20 @@ impl<S: Stream> HttpRequest<S> {
     ///
     /// Dropped before it is ready it drops the stream.
     pub async fn respond(mut self, response: &[u8]) -> Result<(), Error> {
-        self.stream.write_all(response).await?;
-        linger(&mut self.stream).await;
-        Ok(())
+        end_with(&mut self.stream, response).await
+    }
+
+    /// Refuses it, with a status and one line that says why.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it is ready it drops the stream.
+    pub async fn reject(mut self, status: StatusCode, why: &str) -> Result<(), Error> {
+        end_with(&mut self.stream, &self.request.reject(status, why)).await
     }
 }
 
@@ -186,7 +189,7 @@ pub struct Pending<S> {
     stream: S,
     upgrade: Upgrade,
     config: Arc<Config>,
-    extra: HeaderMap,
+    answer: Answer,
 }
 
 impl<S: Stream> Pending<S> {
@@ -197,17 +200,17 @@ impl<S: Stream> Pending<S> {
 
     /// The request's target.
     pub fn uri(&self) -> &http::Uri {
-        self.upgrade.uri()
+        self.upgrade.request().uri()
     }
 
     /// The request's header fields.
     pub fn headers(&self) -> &HeaderMap {
-        self.upgrade.headers()
+        self.upgrade.request().headers()
     }
 
     /// The subprotocols that the client offers, its preferred one first.
-    pub fn offered_subprotocols(&self) -> impl Iterator<Item = &str> {
-        self.upgrade.offered_subprotocols()
+    pub fn offered_subprotocols(&self) -> &[String] {
+        self.upgrade.subprotocols()
     }
 
     /// The stream, for its addresses.
@@ -215,9 +218,14 @@ impl<S: Stream> Pending<S> {
         &self.stream
     }
 
-    /// More header fields for the response. A `Sec-WebSocket-Protocol` that the client offers is the one chosen.
+    /// More header fields for the response, besides the handshake's own.
     pub fn response_headers(&mut self) -> &mut HeaderMap {
-        &mut self.extra
+        &mut self.answer.headers
+    }
+
+    /// Chooses a subprotocol by hand, instead of by the configuration's preference.
+    pub fn choose_subprotocol(&mut self, choice: SubprotocolChoice) {
+        self.answer.subprotocol = choice;
     }
 
     /// Another configuration for this connection's limits, timeouts and compression level.
@@ -231,20 +239,27 @@ impl<S: Stream> Pending<S> {
     ///
     /// # Errors
     ///
+    /// [`Error::Answer`] for a header or a subprotocol that doesn't fit the request (which is then answered 500),
     /// [`Error::Io`], [`Error::Lost`], or [`Timeout::Handshake`] if the answer can't be written in time.
     ///
     /// # Cancel safety
     ///
     /// Dropped before it is ready it drops the stream.
     pub async fn accept(mut self) -> Result<WebSocket<S>, Error> {
-        let accepted = self.upgrade.accept(&self.extra);
+        let accepted = match self.upgrade.accept(self.answer) {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                let _ = end_with(&mut self.stream, &error.response()).await;
+                return Err(error.into());
+            }
+        };
         let write = async {
             self.stream.write_all(&accepted.response).await?;
             self.stream.flush().await?;
             Ok(())
         };
         within(self.config.timeouts.handshake, write).await?;
-        WebSocket::from_parts(self.stream, Role::Server, accepted.negotiated, &self.config, accepted.unread)
+        WebSocket::from_parts(self.stream, Role::Server, accepted.negotiated, &self.config, accepted.remainder.into())
     }
 
     /// Rejects it, with one line that says why.
@@ -257,21 +272,11 @@ impl<S: Stream> Pending<S> {
     ///
     /// Dropped before it is ready it drops the stream.
     pub async fn reject(mut self, status: StatusCode, why: &str) -> Result<(), Error> {
-        let body = format!("{why}\n");
-        let reason = status.canonical_reason().unwrap_or("Refused");
-        let response = format!(
-            "HTTP/1.1 {} {reason}\r\nConnection: close\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\n\r\n{body}",
-            status.as_u16(),
-            body.len(),
-        );
-        self.stream.write_all(response.as_bytes()).await?;
-        linger(&mut self.stream).await;
-        Ok(())
+        end_with(&mut self.stream, &self.upgrade.reject(status, why)).await
     }
 }
 
-async fn read_request<S: Stream>(stream: &mut S, limits: crate::proto::Limits) -> Result<Request, Error> {
-    let mut handshake = ServerHandshake::new(limits);
+async fn read_request<S: Stream>(stream: &mut S, mut handshake: ServerHandshake) -> Result<Request, Error> {
     let mut buffer = Vec::with_capacity(HEAD_READ_BYTES);
     loop {
         buffer.clear();
@@ -287,12 +292,17 @@ async fn read_request<S: Stream>(stream: &mut S, limits: crate::proto::Limits) -
 /// Answers a request that is refused. It is refused whether the answer arrives or not.
 async fn refuse<S: Stream>(stream: &mut S, error: &RequestError) {
     let answer = async {
-        if stream.write_all(&refusal(error)).await.is_ok() {
-            linger(stream).await;
-        }
+        let _ = end_with(stream, &error.response()).await;
     };
     // Boxed: few need it, and every handshake would keep room for it.
     let _ = tokio::time::timeout(LINGER, Box::pin(answer)).await;
+}
+
+/// Writes a last response and lingers.
+async fn end_with<S: Stream>(stream: &mut S, response: &[u8]) -> Result<(), Error> {
+    stream.write_all(response).await?;
+    linger(stream).await;
+    Ok(())
 }
 
 /// Shuts our side, and reads what still comes until the peer has shut its own: closing a socket with unread bytes

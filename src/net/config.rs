@@ -2,7 +2,7 @@
 
 use http::HeaderMap;
 
-use crate::handshake::{ClientConfig, OriginPolicy, ServerConfig};
+use crate::handshake::{ClientConfig, OriginPolicy, UpgradeConfig};
 use crate::proto::Limits;
 use crate::proto::deflate::DeflateConfig;
 
@@ -47,11 +47,12 @@ impl Default for Config {
 
 impl Config {
     #[cfg_attr(not(feature = "server"), allow(dead_code, reason = "servers accept"))]
-    pub(super) fn server(&self) -> ServerConfig {
-        ServerConfig {
-            origins: self.origins.clone(),
+    pub(super) fn server(&self) -> UpgradeConfig {
+        UpgradeConfig {
             subprotocols: self.subprotocols.clone(),
-            deflate: self.deflate,
+            deflate: self.deflate.filter(|_| cfg!(feature = "deflate")),
+            origins: self.origins.clone(),
+            limits: self.limits,
         }
     }
 
@@ -59,8 +60,10 @@ impl Config {
     pub(super) fn client(&self) -> ClientConfig {
         ClientConfig {
             subprotocols: self.subprotocols.clone(),
-            deflate: self.deflate,
+            deflate: self.deflate.filter(|_| cfg!(feature = "deflate")),
             headers: self.headers.clone(),
+            limits: self.limits,
+            ..ClientConfig::default()
         }
     }
 }

@@ -4,7 +4,7 @@ use http::HeaderMap;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::handshake::{ClientHandshake, Connected, Target};
+use crate::handshake::{ClientHandshake, Connected, ResponseError, Url};
 use crate::proto::Role;
 
 use super::config::Config;
@@ -41,20 +41,20 @@ impl Connector {
     ///
     /// # Errors
     ///
-    /// [`Error::Url`], [`Error::Io`] if no address answers, [`Error::Response`] if the server refuses or answers
+    /// [`Error::Url`], [`Error::Offer`], [`Error::Io`] if no address answers, [`Error::Response`] if the server refuses or answers
     /// wrongly, [`Timeout::Handshake`](super::Timeout::Handshake).
     ///
     /// # Cancel safety
     ///
     /// Dropped before it is ready it drops the connection.
     pub async fn connect(&self, url: &str) -> Result<(WebSocket<TcpStream>, http::Response<()>), Error> {
-        let target = Target::parse(url)?;
-        if target.is_tls {
+        let url = Url::parse(url)?;
+        if url.is_secure() {
             return Err(Error::NoTls);
         }
         let connect = async {
-            let stream = TcpStream::connect((target.host.as_str(), target.port)).await?;
-            self.handshake(url, stream).await
+            let stream = TcpStream::connect((url.host(), url.port())).await?;
+            self.handshake(&url, stream).await
         };
         // Boxed, so that a task which connects and then talks doesn't keep room for the handshake.
         Box::pin(within(self.config.timeouts.handshake, connect)).await
@@ -74,20 +74,21 @@ impl Connector {
         url: &str,
         stream: S,
     ) -> Result<(WebSocket<S>, http::Response<()>), Error> {
-        Box::pin(within(self.config.timeouts.handshake, self.handshake(url, stream))).await
+        let url = Url::parse(url)?;
+        Box::pin(within(self.config.timeouts.handshake, self.handshake(&url, stream))).await
     }
 
     async fn handshake<S: Stream>(
         &self,
-        url: &str,
+        url: &Url,
         mut stream: S,
     ) -> Result<(WebSocket<S>, http::Response<()>), Error> {
         let random = entropy::random();
-        let mut handshake = ClientHandshake::new(url, self.config.client(), self.config.limits, random)?;
+        let mut handshake = ClientHandshake::new(url, &self.config.client(), random)?;
         stream.write_all(handshake.request()).await?;
         stream.flush().await?;
-        let Connected { response, negotiated, unread } = read_response(&mut stream, &mut handshake).await?;
-        let ws = WebSocket::from_parts(stream, Role::Client, negotiated, &self.config, unread)?;
+        let Connected { response, negotiated, remainder } = read_response(&mut stream, &mut handshake).await?;
+        let ws = WebSocket::from_parts(stream, Role::Client, negotiated, &self.config, remainder.into())?;
         Ok((ws, response))
     }
 
@@ -120,7 +121,7 @@ async fn read_response<S: Stream>(
     loop {
         buffer.clear();
         if stream.read_buf(&mut buffer).await? == 0 {
-            return Err(Error::Lost);
+            return Err(ResponseError::Closed.into());
         }
         if let Some(connected) = handshake.receive(&buffer)? {
             return Ok(connected);

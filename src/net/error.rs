@@ -36,6 +36,12 @@ pub enum Error {
     /// The URL can't be connected to.
     #[error("{0}")]
     Url(Box<handshake::UrlError>),
+    /// The request can't be made: a subprotocol or a header doesn't fit.
+    #[error("{0}")]
+    Offer(Box<handshake::OfferError>),
+    /// The request can't be accepted like that: a subprotocol or a header doesn't fit.
+    #[error("{0}")]
+    Answer(Box<handshake::AnswerError>),
     /// A `wss` URL, but this build has no TLS.
     #[error("wss:// needs TLS, which this build of switchboard doesn't have (the feature `tls`)")]
     NoTls,
@@ -116,6 +122,18 @@ impl From<handshake::RequestError> for Error {
 impl From<handshake::ResponseError> for Error {
     fn from(error: handshake::ResponseError) -> Self {
         Self::Response(Box::new(error))
+    }
+}
+
+impl From<handshake::OfferError> for Error {
+    fn from(error: handshake::OfferError) -> Self {
+        Self::Offer(Box::new(error))
+    }
+}
+
+impl From<handshake::AnswerError> for Error {
+    fn from(error: handshake::AnswerError) -> Self {
+        Self::Answer(Box::new(error))
     }
 }
 

@@ -90,10 +90,15 @@ impl Input {
     }
 
     /// The connection stops with input left: keeps the buffer, or if too many are kept only the bytes.
+    #[inline]
     pub(super) fn keep(&mut self) {
-        if self.is_kept || self.buffer.len() != READ_BUFFER_BYTES {
-            return;
+        if !self.is_kept && self.buffer.len() == READ_BUFFER_BYTES {
+            self.count_or_copy();
         }
+    }
+
+    #[cold]
+    fn count_or_copy(&mut self) {
         if KEPT.fetch_add(1, Ordering::Relaxed) < MAX_KEPT {
             self.is_kept = true;
             return;

@@ -53,20 +53,34 @@ impl RotateBytes for u32 {
     }
 }
 
-/// Sixteen bytes at a time, and the rest by halves.
+/// Sixteen bytes at a time; the end by the last sixteen, eight or four bytes, which overlap what came before.
 #[inline(always)]
 fn apply_narrow(buf: &mut [u8], key: u32) {
-    let quad = u128::from_ne_bytes([key.to_ne_bytes(); 4].as_flattened().try_into().expect("four times four"));
-    let (blocks, rest) = buf.as_chunks_mut::<16>();
+    match buf.len() {
+        16.. => apply_overlapping::<16>(buf, key),
+        8..=15 => apply_overlapping::<8>(buf, key),
+        4..=7 => apply_overlapping::<4>(buf, key),
+        _ => {
+            for (byte, key) in buf.iter_mut().zip(key.to_ne_bytes()) {
+                *byte ^= key;
+            }
+        }
+    }
+}
+
+/// Blocks of `N` bytes; the last one is taken as it was before, so that no byte is masked twice.
+#[inline(always)]
+fn apply_overlapping<const N: usize>(buf: &mut [u8], key: u32) {
+    let last_start = buf.len() - N;
+    let Some(last) = buf.last_chunk::<N>() else { return };
+    let mut last = *last;
+    apply_block(&mut last, key.rotate_left_bytes(last_start & 3));
+    let (blocks, _) = buf.as_chunks_mut::<N>();
     for block in blocks {
-        *block = (u128::from_ne_bytes(*block) ^ quad).to_ne_bytes();
+        apply_block(block, key);
     }
-    let (words, rest) = rest.as_chunks_mut::<4>();
-    for word in words {
-        *word = (u32::from_ne_bytes(*word) ^ key).to_ne_bytes();
-    }
-    for (byte, key) in rest.iter_mut().zip(key.to_ne_bytes()) {
-        *byte ^= key;
+    if let Some(end) = buf.last_chunk_mut::<N>() {
+        *end = last;
     }
 }
 
@@ -87,11 +101,7 @@ fn apply_wide(buf: &mut [u8], key: u32) {
     for block in blocks {
         apply_block(block, key);
     }
-    let (blocks, tail) = rest.as_chunks_mut::<32>();
-    for block in blocks {
-        apply_block(block, key);
-    }
-    apply_narrow(tail, key);
+    if rest.len() < 32 { apply_narrow(rest, key) } else { apply_overlapping::<32>(rest, key) }
 }
 
 #[inline(always)]

@@ -19,10 +19,12 @@ pub(super) const BY_REFERENCE_BYTES: usize = 4 << 10;
 const MAX_RUN_BYTES: usize = 64 << 10;
 
 /// What a run allocates for its first frame, at least.
-const MIN_RUN_BYTES: usize = 256;
+///
+/// An allocation of this size costs what a small one costs, and growing one costs more than both.
+const MIN_RUN_BYTES: usize = 4 << 10;
 
 /// And what it grows by when there are more.
-const SECOND_RUN_BYTES: usize = 8 << 10;
+const SECOND_RUN_BYTES: usize = 32 << 10;
 
 /// The header of a frame of less than 64 KiB, not masked.
 const SMALL_HEADER_BYTES: usize = 4;

@@ -42,8 +42,8 @@ pub struct Settings {
 /// How long a user has to give a name.
 const NAME_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What a refused connection is told about coming again, in seconds.
-const RETRY_AFTER: u32 = 5;
+/// What a refused connection is told about coming again.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 struct Chat {
     settings: Settings,
@@ -329,7 +329,7 @@ impl Connections {
     fn register(&self, id: u64, sender: Sender) {
         let mut state = self.lock();
         if state.is_shutting_down {
-            let frame = shutdown::going_away(Duration::from_secs(u64::from(RETRY_AFTER)));
+            let frame = shutdown::going_away(RETRY_AFTER);
             let _ = sender.close(frame);
         }
         state.senders.insert(id, sender);

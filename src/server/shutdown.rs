@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 
-use crate::handshake::{RequestError, refusal};
+use crate::handshake::RequestError;
 use crate::net::{Acceptor, Sender};
 use crate::proto::{CloseCode, CloseFrame};
 
@@ -74,7 +74,7 @@ pub(super) fn going_away(retry_after: Duration) -> CloseFrame {
 }
 
 /// Answers whoever is in the listener's backlog.
-pub(super) fn refuse_backlog(listener: &TcpListener, acceptor: &Acceptor, retry_after: u32) {
+pub(super) fn refuse_backlog(listener: &TcpListener, acceptor: &Acceptor, retry_after: Duration) {
     let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
     while let std::task::Poll::Ready(Ok((stream, _))) = listener.poll_accept(&mut cx) {
         tokio::spawn(refuse(stream, acceptor.clone(), RequestError::NoRoom { retry_after }));
@@ -85,6 +85,6 @@ pub(super) fn refuse_backlog(listener: &TcpListener, acceptor: &Acceptor, retry_
 pub(super) async fn refuse(stream: TcpStream, acceptor: Acceptor, error: RequestError) {
     if let Ok(request) = acceptor.read_http(stream).await {
         // It is refused whether the answer arrives or not.
-        let _ = request.respond(&refusal(&error)).await;
+        let _ = request.respond(&error.response()).await;
     }
 }

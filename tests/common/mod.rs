@@ -1,5 +1,5 @@
 //! What several tests share.
 
-#![allow(dead_code, reason = "each test uses its part")]
+#![allow(dead_code, unreachable_pub, reason = "each test uses its part")]
 
 pub mod wire;
