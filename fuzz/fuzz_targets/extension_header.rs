@@ -1,4 +1,56 @@
-//! `Sec-WebSocket-Extensions`, as offer and as answer.
+//! `Sec-WebSocket-Extensions`, as an offer and as the answer to one.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| switchboard::handshake::fuzz_extensions(data));
+use switchboard::handshake::{
+    Answer, ClientConfig, ClientHandshake, HeaderMap, Negotiated, ServerHandshake, Url, UpgradeConfig,
+};
+use switchboard::proto::deflate::DeflateConfig;
+
+/// What a server agrees to when it is offered this.
+fn offer(line: &[u8], takeover: bool) -> Option<(Vec<u8>, Negotiated)> {
+    let mut config = UpgradeConfig::default();
+    let mut deflate = DeflateConfig::default();
+    deflate.takeover = takeover;
+    config.deflate = Some(deflate);
+    let mut handshake = ServerHandshake::new(config);
+    let mut request = b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Extensions: "
+        .to_vec();
+    request.extend(line);
+    request.extend(b"\r\n\r\n");
+    let accepted = handshake.receive(&request).ok()??.upgrade().ok()?.accept(Answer::default()).ok()?;
+    Some((accepted.response.to_vec(), accepted.negotiated))
+}
+
+/// What a client takes this for.
+fn answer(line: &[u8]) -> Option<Negotiated> {
+    let mut config = ClientConfig::default();
+    config.deflate = Some(DeflateConfig::default());
+    config.headers = HeaderMap::new();
+    let url = Url::parse("ws://example.com/").expect("the URL is fine");
+    let mut handshake = ClientHandshake::new(&url, &config, *b"the sample nonce").expect("the request is fine");
+    let mut response = b"HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\nSec-WebSocket-Extensions: "
+        .to_vec();
+    response.extend(line);
+    response.extend(b"\r\n\r\n");
+    Some(handshake.receive(&response).ok()??.negotiated)
+}
+
+fn check(negotiated: &Negotiated) {
+    if let Some(params) = negotiated.deflate {
+        assert!((8..=15).contains(&params.server_max_window_bits));
+        assert!((8..=15).contains(&params.client_max_window_bits));
+    }
+}
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    for takeover in [false, true] {
+        if let Some((_, negotiated)) = offer(data, takeover) {
+            check(&negotiated);
+        }
+    }
+    if let Some(negotiated) = answer(data) {
+        check(&negotiated);
+    }
+});

@@ -1,18 +1,17 @@
 //! Responses: any bytes, at once and byte by byte, are judged alike.
 #![no_main]
 
-use switchboard::handshake::{ClientConfig, ClientHandshake, ResponseError};
-use switchboard::proto::Limits;
+use switchboard::handshake::{ClientConfig, ClientHandshake, ResponseError, Url};
 use switchboard::proto::deflate::DeflateConfig;
 
 fn judge(data: &[u8], chunk: usize) -> Result<bool, ResponseError> {
     let mut config = ClientConfig::default();
     config.subprotocols = vec!["chat".to_owned()];
     config.deflate = Some(DeflateConfig::default());
+    let url = Url::parse("ws://example.com/").expect("the URL is fine");
     // The key of RFC 6455 §1.3: the seeds hold its answer.
-    let random = *b"the sample nonce";
-    let handshake = ClientHandshake::new("ws://example.com/", config, Limits::default(), random);
-    let mut handshake = handshake.expect("the URL is fine");
+    let handshake = ClientHandshake::new(&url, &config, *b"the sample nonce");
+    let mut handshake = handshake.expect("the request is fine");
     for bytes in data.chunks(chunk) {
         if handshake.receive(bytes)?.is_some() {
             return Ok(true);

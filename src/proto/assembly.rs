@@ -149,8 +149,10 @@ impl Assembly {
         let mut rest = bytes;
         while !rest.is_empty() && self.wants_input() {
             let room = self.inflate_room(limits);
-            inflate.inflate(&mut rest, &mut self.buffer, room)?;
+            let inflated = inflate.inflate(&mut rest, &mut self.buffer, room);
+            // What came out before a fault is judged before it, so that the first fault in the bytes is the one told.
             self.on_inflated(limits)?;
+            inflated?;
         }
         Ok(bytes.len() - rest.len())
     }
@@ -169,8 +171,9 @@ impl Assembly {
     ) -> Result<(), ProtocolError> {
         while !self.is_inflated && (!(in_pieces || self.is_in_pieces) || self.buffer.len() < MAX_PIECE_BYTES) {
             let room = self.inflate_room(limits);
-            self.is_inflated = inflate.finish(&mut self.buffer, room)?;
+            let finished = inflate.finish(&mut self.buffer, room);
             self.on_inflated(limits)?;
+            self.is_inflated = finished?;
         }
         Ok(())
     }
@@ -183,8 +186,13 @@ impl Assembly {
 
     fn on_inflated(&mut self, limits: &Limits) -> Result<(), ProtocolError> {
         self.message_bytes += (self.buffer.len() - self.checked) as u64;
-        check_size(self.message_bytes, limits)?;
-        self.check_unseen()
+        let is_allowed = check_size(self.message_bytes, limits);
+        if is_allowed.is_err() {
+            // `inflate_room` lets one byte through beyond the limit: what came before it is judged first.
+            self.buffer.pop();
+        }
+        self.check_unseen()?;
+        is_allowed
     }
 
     /// From now on pieces are handed out.

@@ -30,24 +30,25 @@ impl Decoder {
         limits: &Limits,
         input: &mut &mut [u8],
     ) -> Result<Option<Header>, ProtocolError> {
+        let peer = if role == Role::Server { Role::Client } else { Role::Server };
         let header = if self.partial_len == 0 {
-            match Header::parse(input)? {
+            match Header::parse_from(Some(peer), input)? {
                 Some((header, len)) => {
                     take(input, len);
                     header
                 }
                 None => {
                     self.keep(input);
-                    return self.check_partial(role).map(|()| None);
+                    return Ok(None);
                 }
             }
         } else {
-            match self.complete(role, input)? {
+            match self.complete(peer, input)? {
                 Some(header) => header,
                 None => return Ok(None),
             }
         };
-        check(&header, role, limits)?;
+        check(&header, limits)?;
         Ok(Some(header))
     }
 
@@ -57,15 +58,15 @@ impl Decoder {
     }
 
     #[cold]
-    fn complete(&mut self, role: Role, input: &mut &mut [u8]) -> Result<Option<Header>, ProtocolError> {
+    fn complete(&mut self, peer: Role, input: &mut &mut [u8]) -> Result<Option<Header>, ProtocolError> {
         while !input.is_empty() {
             // A header's end is known only once its second byte is there: go byte by byte.
             self.keep(&mut take(input, 1));
-            if let Some((header, _)) = Header::parse(&self.partial[..usize::from(self.partial_len)])? {
+            let partial = &self.partial[..usize::from(self.partial_len)];
+            if let Some((header, _)) = Header::parse_from(Some(peer), partial)? {
                 self.partial_len = 0;
                 return Ok(Some(header));
             }
-            self.check_partial(role)?;
         }
         Ok(None)
     }
@@ -77,16 +78,10 @@ impl Decoder {
         self.partial[start..start + bytes.len()].copy_from_slice(bytes);
         self.partial_len += bytes.len() as u8;
     }
-
-    /// The mask bit stands in the second byte: its direction is judged although the header isn't complete.
-    fn check_partial(&self, role: Role) -> Result<(), ProtocolError> {
-        if self.partial_len < 2 { Ok(()) } else { check_direction(role, self.partial[1] & 0x80 != 0) }
-    }
 }
 
 #[inline]
-fn check(header: &Header, role: Role, limits: &Limits) -> Result<(), ProtocolError> {
-    check_direction(role, header.mask.is_some())?;
+fn check(header: &Header, limits: &Limits) -> Result<(), ProtocolError> {
     if header.payload_bytes > limits.max_frame_bytes && !header.opcode.is_control() {
         return Err(ProtocolError::FrameTooLarge {
             announced: header.payload_bytes,
@@ -98,15 +93,6 @@ fn check(header: &Header, role: Role, limits: &Limits) -> Result<(), ProtocolErr
         return Err(ProtocolError::ReservedBits(0b100));
     }
     Ok(())
-}
-
-#[inline]
-fn check_direction(role: Role, is_masked: bool) -> Result<(), ProtocolError> {
-    match (role, is_masked) {
-        (Role::Server, true) | (Role::Client, false) => Ok(()),
-        (Role::Server, false) => Err(ProtocolError::UnmaskedFrame),
-        (Role::Client, true) => Err(ProtocolError::MaskedFrame),
-    }
 }
 
 /// Takes `len` bytes from the front of `input`.

@@ -3,6 +3,7 @@
 //! Reading refuses whatever is wrong in any context. What depends on the role, on a negotiated extension or on
 //! the frames before is [`Decoder`](super::decoder)'s and [`Receiver`](super::Receiver)'s to judge.
 
+use super::Role;
 use super::error::ProtocolError;
 
 /// What a frame is (RFC 6455 §5.2, §11.8).
@@ -76,6 +77,19 @@ impl Header {
     /// The [`ProtocolError`] of the first rule of §5.2 or §5.5 that the header breaks.
     #[inline]
     pub fn parse(bytes: &[u8]) -> Result<Option<(Self, usize)>, ProtocolError> {
+        Self::parse_from(None, bytes)
+    }
+
+    /// As [`Header::parse`], for a frame that `sender` sent: a client masks its frames, a server doesn't (§5.1).
+    ///
+    /// # Errors
+    ///
+    /// As [`Header::parse`], [`ProtocolError::UnmaskedFrame`] and [`ProtocolError::MaskedFrame`].
+    #[inline]
+    pub fn parse_from(
+        sender: Option<Role>,
+        bytes: &[u8],
+    ) -> Result<Option<(Self, usize)>, ProtocolError> {
         let [first, rest @ ..] = bytes else { return Ok(None) };
         if first & 0x30 != 0 {
             return Err(ProtocolError::ReservedBits(first >> 4 & 0x7));
@@ -86,6 +100,11 @@ impl Header {
             return Err(ProtocolError::FragmentedControl);
         }
         let [second, rest @ ..] = rest else { return Ok(None) };
+        match sender {
+            Some(Role::Client) if second & 0x80 == 0 => return Err(ProtocolError::UnmaskedFrame),
+            Some(Role::Server) if second & 0x80 != 0 => return Err(ProtocolError::MaskedFrame),
+            _ => {}
+        }
         if opcode.is_control() && second & 0x7f > 125 {
             return Err(ProtocolError::ControlTooLong);
         }
