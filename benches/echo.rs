@@ -25,11 +25,18 @@ fn main() -> io::Result<()> {
     }
     // `cargo test --benches` only checks that it runs.
     let is_check = !std::env::args().any(|arg| arg == "--bench");
-    let rounds = if is_check { 1 } else { std::env::var("ECHO_ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(20) };
+    let rounds = if is_check {
+        1
+    } else {
+        std::env::var("ECHO_ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(20)
+    };
     let chosen = std::env::var("ECHO_CELLS").ok();
     let ours = Server::ours()?;
     let raw = Server::raw()?;
-    println!("{:>7} {:>5}  {:>10} {:>10}  {:>6}  95 % interval", "bytes", "depth", "ours µs", "raw µs", "ratio");
+    println!(
+        "{:>7} {:>5}  {:>10} {:>10}  {:>6}  95 % interval",
+        "bytes", "depth", "ours µs", "raw µs", "ratio"
+    );
     for size in SIZES {
         for depth in DEPTHS {
             let name = format!("{size}x{depth}");
@@ -189,7 +196,8 @@ impl Load {
         };
         let (messages, is_on, is_over) = (load.messages.clone(), load.is_on.clone(), load.is_over.clone());
         let thread = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
             runtime.block_on(async {
                 let mut tasks = Vec::new();
                 for socket in sockets {

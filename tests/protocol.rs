@@ -173,12 +173,19 @@ fn limits_bind_whatever_way_round_is_tried() {
     assert_eq!(receive(&mut server(), &wire.bytes, &[]).1, too_large);
     let mut wire = Wire::client();
     wire.frame(0x02, &[]).frame(0x00, &[]).frame(0x00, &[]).frame(0x00, &[]);
-    assert_eq!(receive(&mut server(), &wire.bytes, &[]).1, Some(ProtocolError::TooManyFragments { limit: 3 }));
+    assert_eq!(
+        receive(&mut server(), &wire.bytes, &[]).1,
+        Some(ProtocolError::TooManyFragments { limit: 3 })
+    );
     for len in [1000, 1001, 10_000_000] {
         let mut sender = masking_sender().with_deflate(DeflateParams::default(), &DeflateConfig::default());
         sender.send(Message::binary(vec![0; len])).unwrap();
         let wire = drain(&mut sender);
-        let expected = if len > 1000 && wire.len() > 810 { ProtocolError::FrameTooLarge { announced: 0, limit: 0 } } else { ProtocolError::MessageTooLarge { limit: 1000 } };
+        let expected = if len > 1000 && wire.len() > 810 {
+            ProtocolError::FrameTooLarge { announced: 0, limit: 0 }
+        } else {
+            ProtocolError::MessageTooLarge { limit: 1000 }
+        };
         let (events, error) = receive(&mut server(), &wire, &[100]);
         match (len, error) {
             (1000, None) => assert_eq!(events.len(), 1),
@@ -280,7 +287,10 @@ fn a_large_message_is_read_straight_into_its_buffer() {
         if let Some(mut spare) = receiver.spare() {
             use bytes::BufMut;
             let len = spare.remaining_mut().min(rest.len()).min(100_000);
-            assert!(spare.get_ref().capacity() <= 2 * spare.get_ref().len().max(256 << 10), "it doubles as bytes come");
+            assert!(
+                spare.get_ref().capacity() <= 2 * spare.get_ref().len().max(256 << 10),
+                "it doubles as bytes come"
+            );
             let (direct, after) = rest.split_at_mut(len);
             spare.put_slice(direct);
             rest = after;
@@ -294,19 +304,20 @@ fn a_large_message_is_read_straight_into_its_buffer() {
 
 fn messages() -> impl Strategy<Value = Vec<Message>> {
     let text = ("\\PC{0,30}", 0usize..40).prop_map(|(text, times)| Message::text(text.repeat(times)));
-    let binary = (any::<Vec<u8>>(), 0usize..40).prop_map(|(bytes, times)| Message::binary(bytes.repeat(times)));
+    let binary =
+        (any::<Vec<u8>>(), 0usize..40).prop_map(|(bytes, times)| Message::binary(bytes.repeat(times)));
     proptest::collection::vec(prop_oneof![text, binary], 1..8)
 }
 
 fn params() -> impl Strategy<Value = Option<DeflateParams>> {
-    proptest::option::of((any::<bool>(), any::<bool>(), 8u8..=15, 8u8..=15).prop_map(|(server, client, a, b)| {
-        DeflateParams {
+    proptest::option::of((any::<bool>(), any::<bool>(), 8u8..=15, 8u8..=15).prop_map(
+        |(server, client, a, b)| DeflateParams {
             server_no_context_takeover: server,
             client_no_context_takeover: client,
             server_max_window_bits: a,
             client_max_window_bits: b,
-        }
-    }))
+        },
+    ))
 }
 
 proptest! {

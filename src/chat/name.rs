@@ -229,9 +229,22 @@ mod tests {
 
     #[test]
     fn names_of_many_scripts_are_names() {
-        for name in
-            ["ann", "Ann Lee", "Zoë", "李小龙", "Олег", "محمد", "क्‍ष", "می‌خواهم", "👩‍👩‍👧", "❤️ heart", "x_1.0-(a)!", "O'Neil", "ﬁ", "👍🏽"]
-        {
+        for name in [
+            "ann",
+            "Ann Lee",
+            "Zoë",
+            "李小龙",
+            "Олег",
+            "محمد",
+            "क्‍ष",
+            "می‌خواهم",
+            "👩‍👩‍👧",
+            "❤️ heart",
+            "x_1.0-(a)!",
+            "O'Neil",
+            "ﬁ",
+            "👍🏽",
+        ] {
             assert_eq!(UserName::parse(name).map(|name| name.as_str().to_owned()), Ok(name.to_owned()));
         }
     }
@@ -278,7 +291,14 @@ mod tests {
 
     #[test]
     fn names_that_look_alike_clash() {
-        for (a, b) in [("ann", "ANN"), ("ann", "аnn"), ("Alice", "AIice"), ("straße", "STRASSE"), ("ﬁ", "fi"), ("rn", "m")] {
+        for (a, b) in [
+            ("ann", "ANN"),
+            ("ann", "аnn"),
+            ("Alice", "AIice"),
+            ("straße", "STRASSE"),
+            ("ﬁ", "fi"),
+            ("rn", "m"),
+        ] {
             assert!(clash(a, b), "{a} and {b}");
         }
         for (a, b) in [("ann", "anna"), ("bob", "rob"), ("李", "王")] {

@@ -60,7 +60,11 @@ impl RateLimit {
             return Verdict::Fine;
         }
         let since = *self.delayed_since.get_or_insert(now);
-        if now.saturating_duration_since(since) >= MAX_DELAYED { Verdict::Abuse } else { Verdict::Delay(delay) }
+        if now.saturating_duration_since(since) >= MAX_DELAYED {
+            Verdict::Abuse
+        } else {
+            Verdict::Delay(delay)
+        }
     }
 }
 

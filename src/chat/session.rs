@@ -66,7 +66,10 @@ impl Session {
     pub fn refused(&mut self, why: &dyn std::error::Error) -> Step {
         self.wrong_names += 1;
         if self.wrong_names >= MAX_WRONG_NAMES {
-            return Step::Close(why.to_string(), frame(CloseCode::POLICY_VIOLATION, "three names were refused"));
+            return Step::Close(
+                why.to_string(),
+                frame(CloseCode::POLICY_VIOLATION, "three names were refused"),
+            );
         }
         Step::Complain(why.to_string())
     }
@@ -119,7 +122,9 @@ mod tests {
     #[test]
     fn a_binary_message_closes_with_1003() {
         for mut session in [Session::new(None), named()] {
-            let Step::Close(_, frame) = session.receive(&Message::binary(vec![1])) else { panic!("not closed") };
+            let Step::Close(_, frame) = session.receive(&Message::binary(vec![1])) else {
+                panic!("not closed")
+            };
             assert_eq!(frame.code(), CloseCode::UNSUPPORTED_DATA);
         }
     }

@@ -36,7 +36,9 @@ pub fn error(why: impl fmt::Display) -> Prepared {
 pub fn missed(missed: Missed) -> Prepared {
     let Missed { count, first, last } = missed;
     let plural = if count == 1 { "" } else { "s" };
-    text(format_args!("[system] you missed {count} message{plural} (from {first} to {last}): your connection is too slow"))
+    text(format_args!(
+        "[system] you missed {count} message{plural} (from {first} to {last}): your connection is too slow"
+    ))
 }
 
 fn text(text: fmt::Arguments<'_>) -> Prepared {
@@ -109,6 +111,9 @@ mod tests {
         assert_eq!(line(said(&ann, "hi")), "[Ann] hi");
         assert_eq!(line(error("why")), "[system] error: why");
         let one = Missed { count: 1, first: 7, last: 7 };
-        assert_eq!(line(missed(one)), "[system] you missed 1 message (from 7 to 7): your connection is too slow");
+        assert_eq!(
+            line(missed(one)),
+            "[system] you missed 1 message (from 7 to 7): your connection is too slow"
+        );
     }
 }

@@ -81,7 +81,8 @@ enum SlowConsumer {
 const SOCKET_QUEUE_BYTES: usize = 64 << 10;
 
 fn parse_rate(text: &str) -> Result<u32, String> {
-    u32::try_from(parse_size(text)?).map_err(|_| format!("{text:?} is more than 4GiB a second: write 0 for no limit"))
+    u32::try_from(parse_size(text)?)
+        .map_err(|_| format!("{text:?} is more than 4GiB a second: write 0 for no limit"))
 }
 
 impl Flags {
@@ -95,7 +96,10 @@ impl Flags {
         let mut deflate = DeflateConfig::default();
         deflate.takeover = self.deflate_takeover;
         config.deflate = (!self.no_deflate).then_some(deflate);
-        config.origins = self.allow_origin.iter().try_fold(OriginPolicy::same_host(), |policy, origin| policy.allow(origin))
+        config.origins = self
+            .allow_origin
+            .iter()
+            .try_fold(OriginPolicy::same_host(), |policy, origin| policy.allow(origin))
             .map_err(|error| error.to_string())?;
         let policy = match self.slow_consumer {
             SlowConsumer::Disconnect => Policy::Disconnect,
@@ -117,7 +121,8 @@ impl Flags {
 pub(super) fn run(flags: Flags) -> Result<(), String> {
     super::log();
     let settings = flags.settings()?;
-    let runtime = super::runtime(flags.threads).map_err(|error| format!("the runtime can't start: {error}"))?;
+    let runtime =
+        super::runtime(flags.threads).map_err(|error| format!("the runtime can't start: {error}"))?;
     runtime.block_on(async {
         let listener = listener::listen(flags.listen)
             .map_err(|error| format!("can't listen on {}: {error}", flags.listen))?;

@@ -110,7 +110,9 @@ async fn talk(flags: &Flags) -> Result<(), String> {
     match ws.close_frame().map(CloseFrame::code) {
         None | Some(CloseCode::NORMAL | CloseCode::GOING_AWAY) => Ok(()),
         Some(_) if flags.verbose => Err("the server closed the connection with an error".into()),
-        Some(_) => Err(format!("the server closed the connection: {}", ws.close_frame().expect("it has a code"))),
+        Some(_) => {
+            Err(format!("the server closed the connection: {}", ws.close_frame().expect("it has a code")))
+        }
     }
 }
 

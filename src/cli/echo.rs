@@ -35,7 +35,8 @@ pub(super) struct Flags {
 
 pub(super) fn run(flags: Flags) -> Result<(), String> {
     super::log();
-    let runtime = super::runtime(flags.threads).map_err(|error| format!("the runtime can't start: {error}"))?;
+    let runtime =
+        super::runtime(flags.threads).map_err(|error| format!("the runtime can't start: {error}"))?;
     runtime.block_on(async {
         let listener = listener::listen(flags.listen)
             .map_err(|error| format!("can't listen on {}: {error}", flags.listen))?;

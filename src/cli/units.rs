@@ -4,7 +4,8 @@ use std::time::Duration;
 
 /// Reads a size in bytes: a bare number, or one with KiB, MiB or GiB.
 pub(super) fn parse_size(text: &str) -> Result<usize, String> {
-    let explain = || format!("{text:?} is no size: write a number of bytes, or a number with KiB, MiB or GiB");
+    let explain =
+        || format!("{text:?} is no size: write a number of bytes, or a number with KiB, MiB or GiB");
     let split = text.find(|char: char| !char.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
     let number: usize = number.parse().map_err(|_| explain())?;
@@ -20,7 +21,8 @@ pub(super) fn parse_size(text: &str) -> Result<usize, String> {
 
 /// Reads a duration: a number with ms, s, m or h.
 pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
-    let explain = || format!("{text:?} is no duration: write a number with ms, s, m or h, such as 500ms or 15s");
+    let explain =
+        || format!("{text:?} is no duration: write a number with ms, s, m or h, such as 500ms or 15s");
     let split = text.find(|char: char| !char.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
     let number: u64 = number.parse().map_err(|_| explain())?;
@@ -31,7 +33,8 @@ pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
         "h" => 3_600_000,
         _ => return Err(explain()),
     };
-    let millis = number.checked_mul(millis).ok_or_else(|| format!("{text:?} is longer than can be counted"))?;
+    let millis =
+        number.checked_mul(millis).ok_or_else(|| format!("{text:?} is longer than can be counted"))?;
     Ok(Duration::from_millis(millis))
 }
 
@@ -41,7 +44,9 @@ mod tests {
 
     #[test]
     fn sizes_are_numbers_with_binary_units() {
-        for (text, expected) in [("0", 0), ("100", 100), ("64KiB", 65_536), ("1 MiB", 1 << 20), ("2GiB", 2 << 30)] {
+        for (text, expected) in
+            [("0", 0), ("100", 100), ("64KiB", 65_536), ("1 MiB", 1 << 20), ("2GiB", 2 << 30)]
+        {
             assert_eq!(parse_size(text), Ok(expected), "{text}");
         }
         for text in ["", "KiB", "-1", "1.5MiB", "64KB", "99999999999999GiB"] {

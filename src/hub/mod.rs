@@ -80,7 +80,8 @@ impl Hub {
         if is_new && rooms.len() >= self.settings.max_rooms {
             return Err(JoinError::TooManyRooms);
         }
-        let joined = rooms.entry(room.to_owned()).or_insert_with(|| Arc::new(Room::new(self.settings))).clone();
+        let joined =
+            rooms.entry(room.to_owned()).or_insert_with(|| Arc::new(Room::new(self.settings))).clone();
         // Counted while the rooms are locked, so that an emptied room isn't removed under it.
         let result = joined.join(names, outlet, welcome, announcement);
         if result.is_err() && is_new {

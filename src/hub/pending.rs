@@ -36,7 +36,11 @@ impl Missed {
     }
 
     fn join(self, later: Self) -> Self {
-        Self { count: self.count + later.count, first: self.first.min(later.first), last: self.last.max(later.last) }
+        Self {
+            count: self.count + later.count,
+            first: self.first.min(later.first),
+            last: self.last.max(later.last),
+        }
     }
 }
 
@@ -108,7 +112,9 @@ impl Pending {
     }
 
     fn drop_oldest(&mut self) -> bool {
-        let Some(at) = self.queue.iter().position(|next| matches!(next, Next::Entry(_))) else { return false };
+        let Some(at) = self.queue.iter().position(|next| matches!(next, Next::Entry(_))) else {
+            return false;
+        };
         self.replace_by_missed(at);
         true
     }

@@ -313,7 +313,8 @@ mod tests {
         }
 
         fn take(&self, seen: Seen) -> Delivery {
-            let has_room = self.room.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |room| room.checked_sub(1));
+            let has_room =
+                self.room.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |room| room.checked_sub(1));
             if has_room.is_err() {
                 return Delivery::Full;
             }
@@ -323,7 +324,9 @@ mod tests {
 
         fn texts(&self) -> Vec<String> {
             let seen = self.seen.lock().unwrap();
-            seen.iter().filter_map(|seen| if let Seen::Text(text) = seen { Some(text.clone()) } else { None }).collect()
+            seen.iter()
+                .filter_map(|seen| if let Seen::Text(text) = seen { Some(text.clone()) } else { None })
+                .collect()
         }
 
         fn missed(&self) -> u64 {
@@ -362,7 +365,11 @@ mod tests {
     }
 
     fn balance(books: Accounting) {
-        assert_eq!(books.addressed, books.delivered + books.dropped + books.pending + books.abandoned, "{books:?}");
+        assert_eq!(
+            books.addressed,
+            books.delivered + books.dropped + books.pending + books.abandoned,
+            "{books:?}"
+        );
     }
 
     #[test]
@@ -371,7 +378,10 @@ mod tests {
         let (a, b) = (Inbox::with_room(100), Inbox::with_room(100));
         let id_a = join(&room, "a", &a);
         let id_b = join(&room, "b", &b);
-        assert_eq!(room.join(vec!["x".into(), "a".into()], b.clone(), &publish("", None), &publish("", None)), Err(Taken));
+        assert_eq!(
+            room.join(vec!["x".into(), "a".into()], b.clone(), &publish("", None), &publish("", None)),
+            Err(Taken)
+        );
         room.publish(Some(id_a), &publish("from a", None));
         room.leave(id_b, Some(&publish("bye", None)));
         assert_eq!(a.texts(), ["hi", "new", "bye"]);

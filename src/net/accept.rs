@@ -6,7 +6,9 @@ use std::time::Duration;
 use http::{HeaderMap, StatusCode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::handshake::{Answer, Request, RequestError, ServerHandshake, SubprotocolChoice, Upgrade, UpgradeConfig};
+use crate::handshake::{
+    Answer, Request, RequestError, ServerHandshake, SubprotocolChoice, Upgrade, UpgradeConfig,
+};
 use crate::proto::Role;
 
 use super::config::Config;
@@ -259,7 +261,13 @@ impl<S: Stream> Pending<S> {
             Ok(())
         };
         within(self.config.timeouts.handshake, write).await?;
-        WebSocket::from_parts(self.stream, Role::Server, accepted.negotiated, &self.config, accepted.remainder.into())
+        WebSocket::from_parts(
+            self.stream,
+            Role::Server,
+            accepted.negotiated,
+            &self.config,
+            accepted.remainder.into(),
+        )
     }
 
     /// Rejects it, with one line that says why.

@@ -87,7 +87,8 @@ impl Connector {
         let mut handshake = ClientHandshake::new(url, &self.config.client(), random)?;
         stream.write_all(handshake.request()).await?;
         stream.flush().await?;
-        let Connected { response, negotiated, remainder } = read_response(&mut stream, &mut handshake).await?;
+        let Connected { response, negotiated, remainder } =
+            read_response(&mut stream, &mut handshake).await?;
         let ws = WebSocket::from_parts(stream, Role::Client, negotiated, &self.config, remainder.into())?;
         Ok((ws, response))
     }

@@ -189,7 +189,8 @@ impl<S: Stream> Connection<S> {
             settings,
             me: me.clone(),
         });
-        let first_look = [timeouts.ping_interval, timeouts.silence, timeouts.idle].into_iter().flatten().min();
+        let first_look =
+            [timeouts.ping_interval, timeouts.silence, timeouts.idle].into_iter().flatten().min();
         if let Some(first_look) = first_look {
             let at = after(now, first_look);
             connection.look_by(&mut connection.lock(), at);
@@ -276,7 +277,11 @@ impl<S: Stream> Connection<S> {
 
     /// Queues a message if there is room; it comes back if there isn't.
     #[inline(always)]
-    pub(super) fn try_send_now(&self, message: Message, urgency: Urgency) -> Result<(), TrySendError<Message>> {
+    pub(super) fn try_send_now(
+        &self,
+        message: Message,
+        urgency: Urgency,
+    ) -> Result<(), TrySendError<Message>> {
         // By hand, not by `try_submit`: a closure here costs every message two moves.
         let mut write = self.lock();
         if let Err(error) = write.check() {

@@ -150,8 +150,7 @@ impl Future for Work {
                 }
             }
             let mut shared = helpers.lock();
-            let is_idle =
-                shared.to_flush.is_empty() && shared.looks.peek().map(|look| look.at) == next;
+            let is_idle = shared.to_flush.is_empty() && shared.looks.peek().map(|look| look.at) == next;
             if is_idle {
                 if shared.waker.as_ref().is_none_or(|waker| !waker.will_wake(cx.waker())) {
                     shared.waker = Some(cx.waker().clone());

@@ -344,7 +344,8 @@ impl MessageWriter<'_> {
 impl Drop for MessageWriter<'_> {
     fn drop(&mut self) {
         if !self.is_finished && !self.outlet.is_closed() {
-            let frame = CloseFrame::new(crate::proto::CloseCode::INTERNAL_ERROR, "a message was given up halfway");
+            let frame =
+                CloseFrame::new(crate::proto::CloseCode::INTERNAL_ERROR, "a message was given up halfway");
             let _ = self.outlet.close(frame.ok().as_ref());
         }
         self.outlet.end_pieces();

@@ -169,7 +169,8 @@ impl Assembly {
         limits: &Limits,
         in_pieces: bool,
     ) -> Result<(), ProtocolError> {
-        while !self.is_inflated && (!(in_pieces || self.is_in_pieces) || self.buffer.len() < MAX_PIECE_BYTES) {
+        while !self.is_inflated && (!(in_pieces || self.is_in_pieces) || self.buffer.len() < MAX_PIECE_BYTES)
+        {
             let room = self.inflate_room(limits);
             let finished = inflate.finish(&mut self.buffer, room);
             self.on_inflated(limits)?;

@@ -86,10 +86,7 @@ impl Header {
     ///
     /// As [`Header::parse`], [`ProtocolError::UnmaskedFrame`] and [`ProtocolError::MaskedFrame`].
     #[inline]
-    pub fn parse_from(
-        sender: Option<Role>,
-        bytes: &[u8],
-    ) -> Result<Option<(Self, usize)>, ProtocolError> {
+    pub fn parse_from(sender: Option<Role>, bytes: &[u8]) -> Result<Option<(Self, usize)>, ProtocolError> {
         let [first, rest @ ..] = bytes else { return Ok(None) };
         if first & 0x30 != 0 {
             return Err(ProtocolError::ReservedBits(first >> 4 & 0x7));
@@ -124,8 +121,7 @@ impl Header {
     pub fn encode(&self, out: &mut Vec<u8>) {
         let mut bytes = [0; MAX_HEADER_BYTES];
         let mut at = 2;
-        bytes[0] =
-            u8::from(self.is_final) << 7 | u8::from(self.is_compressed) << 6 | self.opcode as u8;
+        bytes[0] = u8::from(self.is_final) << 7 | u8::from(self.is_compressed) << 6 | self.opcode as u8;
         bytes[1] = match self.payload_bytes {
             length @ 0..=125 => length as u8,
             length @ 126..=0xffff => {

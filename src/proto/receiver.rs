@@ -235,7 +235,9 @@ impl Receiver {
             && !self.decoder.is_partial()
             && self.state == State::Open
             && self.limits.max_fragments > 0;
-        let Some((opcode, header_bytes, payload_bytes)) = whole_frame(input, self.role) else { return Ok(None) };
+        let Some((opcode, header_bytes, payload_bytes)) = whole_frame(input, self.role) else {
+            return Ok(None);
+        };
         let is_allowed = payload_bytes <= self.limits.max_message_bytes
             && payload_bytes as u64 <= self.limits.max_frame_bytes
             && header_bytes + payload_bytes <= input.len();
@@ -388,7 +390,9 @@ fn whole_frame(input: &[u8], role: Role) -> Option<(OpCode, usize, usize)> {
     };
     let (mask_bit, mask_bytes) = if role == Role::Server { (0x80, 4) } else { (0, 0) };
     match *input {
-        [_, short, ..] if short ^ mask_bit <= 125 => Some((opcode, 2 + mask_bytes, usize::from(short ^ mask_bit))),
+        [_, short, ..] if short ^ mask_bit <= 125 => {
+            Some((opcode, 2 + mask_bytes, usize::from(short ^ mask_bit)))
+        }
         [_, short, a, b, ..] if short ^ mask_bit == 126 => {
             let length = u16::from_be_bytes([a, b]);
             // A shorter one has to be in the second byte.

@@ -133,7 +133,11 @@ pub struct InvalidUtf8;
 #[inline]
 pub(super) fn is_utf8(bytes: &[u8]) -> bool {
     // Below this length the standard library is as fast for ASCII.
-    if bytes.len() < 64 { std::str::from_utf8(bytes).is_ok() } else { simdutf8::basic::from_utf8(bytes).is_ok() }
+    if bytes.len() < 64 {
+        std::str::from_utf8(bytes).is_ok()
+    } else {
+        simdutf8::basic::from_utf8(bytes).is_ok()
+    }
 }
 
 /// Checks text that comes in chunks.
@@ -235,8 +239,8 @@ mod tests {
     #[test]
     fn every_sequence_of_interesting_bytes_is_judged_as_by_std() {
         const BYTES: [u8; 21] = [
-            0x00, 0x41, 0x7f, 0x80, 0x8f, 0x90, 0x9f, 0xa0, 0xbf, 0xc0, 0xc1, 0xc2, 0xdf, 0xe0, 0xe1, 0xed, 0xef,
-            0xf0, 0xf4, 0xf5, 0xff,
+            0x00, 0x41, 0x7f, 0x80, 0x8f, 0x90, 0x9f, 0xa0, 0xbf, 0xc0, 0xc1, 0xc2, 0xdf, 0xe0, 0xe1, 0xed,
+            0xef, 0xf0, 0xf4, 0xf5, 0xff,
         ];
         for a in BYTES {
             for b in BYTES {

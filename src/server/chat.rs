@@ -99,11 +99,14 @@ impl Chat {
     async fn serve_one(&self, stream: TcpStream, id: u64) -> Result<(), Error> {
         let request = self.acceptor.read(stream).await?;
         let Some(room) = RoomName::of_path(request.uri().path()) else {
-            return request.reject(http::StatusCode::NOT_FOUND, "there are /, /ws and /rooms/NAME here").await;
+            return request
+                .reject(http::StatusCode::NOT_FOUND, "there are /, /ws and /rooms/NAME here")
+                .await;
         };
         let (sender, receiver) = request.accept().await?.split();
         self.connections.register(id, sender.clone());
-        let user = User { sender, receiver, session: Session::new(self.settings.max_text), slow: Arc::default() };
+        let user =
+            User { sender, receiver, session: Session::new(self.settings.max_text), slow: Arc::default() };
         user.run(self, &room).await
     }
 }
@@ -149,7 +152,8 @@ impl User {
         while let Some(message) = self.receiver.recv().await? {
             let step = match self.session.receive(&message) {
                 Step::Join(name) => {
-                    let outlet = Arc::new(SocketOutlet { sender: self.sender.clone(), slow: self.slow.clone() });
+                    let outlet =
+                        Arc::new(SocketOutlet { sender: self.sender.clone(), slow: self.slow.clone() });
                     let lines = (&wire::welcome(&name).into(), &wire::joined(&name).into());
                     match chat.hub.join(room.as_str(), name.keys(), outlet, lines) {
                         Ok(membership) => {
@@ -197,7 +201,10 @@ impl User {
             Verdict::Fine => Ok(Flow::On),
             Verdict::Delay(delay) => {
                 let end = tokio::time::Instant::now() + delay;
-                while tokio::time::timeout_at(end, catch_up(&self.slow, &self.sender, membership)).await.is_ok() {}
+                while tokio::time::timeout_at(end, catch_up(&self.slow, &self.sender, membership))
+                    .await
+                    .is_ok()
+                {}
                 Ok(Flow::On)
             }
             Verdict::Abuse => {

@@ -207,12 +207,7 @@ impl Stream {
     }
 
     /// Feeds what a message leaves out; `true` when that is done and nothing is left to append.
-    fn feed_end(
-        &mut self,
-        out: &mut Vec<u8>,
-        max_out: usize,
-        takeover: bool,
-    ) -> Result<bool, ProtocolError> {
+    fn feed_end(&mut self, out: &mut Vec<u8>, max_out: usize, takeover: bool) -> Result<bool, ProtocolError> {
         // A message may end right behind a last block; what it left out would begin a stream with no end.
         if self.is_at_end && self.fed_end == 0 {
             return Ok(true);

@@ -74,10 +74,7 @@ pub(super) fn take_inflater(bits: u8) -> Box<Decompress> {
         let at = pool.iter().rposition(|(other, _)| *other == bits)?;
         Some(pool.swap_remove(at).1)
     });
-    pooled
-        .ok()
-        .flatten()
-        .unwrap_or_else(|| Box::new(Decompress::new_with_window_bits(false, bits)))
+    pooled.ok().flatten().unwrap_or_else(|| Box::new(Decompress::new_with_window_bits(false, bits)))
 }
 
 /// Gives an inflater back.
