@@ -93,8 +93,7 @@ impl Flags {
         config.limits.max_queued_bytes = SOCKET_QUEUE_BYTES.min(self.queue_bytes);
         config.timeouts.ping_interval = Some(self.ping_interval);
         config.timeouts.silence = Some(self.pong_timeout);
-        let mut deflate = DeflateConfig::default();
-        deflate.takeover = self.deflate_takeover;
+        let deflate = DeflateConfig { takeover: self.deflate_takeover, ..DeflateConfig::default() };
         config.deflate = (!self.no_deflate).then_some(deflate);
         config.origins = self
             .allow_origin

@@ -44,8 +44,7 @@ pub(super) fn run(flags: Flags) -> Result<(), String> {
         let mut config = Config::default();
         config.limits.max_message_bytes = flags.max_message_bytes;
         config.limits.max_frame_bytes = flags.max_message_bytes as u64;
-        let mut deflate = DeflateConfig::default();
-        deflate.takeover = flags.deflate_takeover;
+        let deflate = DeflateConfig { takeover: flags.deflate_takeover, ..DeflateConfig::default() };
         config.deflate = (!flags.no_deflate).then_some(deflate);
         tokio::select! {
             () = echo::serve(listener, Acceptor::new(config), flags.prefix.map(Into::into)) => {}
