@@ -299,7 +299,8 @@ impl<S: Stream> Connection<S> {
 
     /// Puts the connection on the flusher's list.
     fn list(&self) {
-        if !self.is_listed.swap(true, Ordering::AcqRel) {
+        // Looked at first: a write to what is true already would cost every deferred message an atomic.
+        if !self.is_listed.load(Ordering::Acquire) && !self.is_listed.swap(true, Ordering::AcqRel) {
             self.helpers.flush_soon(self.weak());
         }
     }
@@ -370,6 +371,7 @@ impl<S: Stream> Connection<S> {
 
     /// The socket is full: the write deadline begins, or begins anew if some of it went.
     fn on_blocked(&self, write: &mut WriteSide<S>, written_before: u64) {
+        write.out.settle();
         let Some(timeout) = self.settings.timeouts.write else { return };
         if write.blocked_since == NEVER || write.out.written_total() > written_before {
             write.blocked_since = self.helpers.now();

@@ -4,14 +4,14 @@
 //! soon as its input is used up or the socket is empty. A connection that stops in the middle of its input keeps
 //! the buffer; when too many do, the input moves into a buffer of its exact size.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The length of a read buffer in bytes.
 pub(super) const READ_BUFFER_BYTES: usize = 64 << 10;
 
-/// How many buffers a thread keeps for the next reader.
-const MAX_POOLED: usize = 4;
+/// How many buffers a thread keeps besides the next one.
+const MAX_MORE: usize = 3;
 
 /// How many buffers connections may keep between two calls, in the whole process: 16 MiB.
 const MAX_KEPT: usize = 256;
@@ -20,25 +20,47 @@ const MAX_KEPT: usize = 256;
 static KEPT: AtomicUsize = AtomicUsize::new(0);
 
 thread_local! {
-    static POOL: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+    /// The buffer that the next reader takes: most threads never need another.
+    static NEXT: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    /// And those that came back while it was there.
+    static MORE: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
 }
 
 /// A buffer to read into: all of it initialised, once.
+#[inline]
 pub(super) fn take_buffer() -> Vec<u8> {
-    let pooled = POOL.try_with(|pool| pool.borrow_mut().pop()).ok().flatten();
+    match NEXT.try_with(Cell::take) {
+        Ok(buffer) if !buffer.is_empty() => buffer,
+        _ => take_another(),
+    }
+}
+
+#[cold]
+fn take_another() -> Vec<u8> {
+    let pooled = MORE.try_with(|more| more.borrow_mut().pop()).ok().flatten();
     pooled.unwrap_or_else(|| vec![0; READ_BUFFER_BYTES])
 }
 
 /// Gives a buffer back, to whichever thread this is.
+#[inline]
 pub(super) fn give_buffer(buffer: Vec<u8>) {
     if buffer.len() != READ_BUFFER_BYTES {
         return;
     }
     // Without a pool (the thread ends) the buffer is freed.
-    let _ = POOL.try_with(|pool| {
-        let mut pool = pool.borrow_mut();
-        if pool.len() < MAX_POOLED {
-            pool.push(buffer);
+    if let Ok(before) = NEXT.try_with(|next| next.replace(buffer))
+        && !before.is_empty()
+    {
+        give_another(before);
+    }
+}
+
+#[cold]
+fn give_another(buffer: Vec<u8>) {
+    let _ = MORE.try_with(|more| {
+        let mut more = more.borrow_mut();
+        if more.len() < MAX_MORE {
+            more.push(buffer);
         }
     });
 }

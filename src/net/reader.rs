@@ -87,9 +87,10 @@ impl<S: Stream> Reader<S> {
         &self.connection
     }
 
-    /// Whether input waits to be decoded.
+    /// Whether input has come that wasn't handed out.
+    #[inline]
     pub(super) fn has_input(&self) -> bool {
-        !self.input.is_empty()
+        self.proto.has_decoded() || !self.input.is_empty()
     }
 
     /// From now on there are senders apart from the reader.
@@ -107,29 +108,52 @@ impl<S: Stream> Reader<S> {
     pub(super) fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Message>, Error>> {
         // A peer that floods us must not keep the worker.
         let Poll::Ready(budget) = task::coop::poll_proceed(cx) else { return self.out_of_budget() };
-        self.set_task();
+        if self.tracks_task {
+            self.set_task();
+        }
+        // The common case, kept short: the message came with others and is decoded already.
+        let message = match self.proto.next_decoded() {
+            Some(message) => {
+                if !self.proto.has_decoded() {
+                    self.on_decoded();
+                }
+                message
+            }
+            None => match ready!(self.poll_undecoded(cx)) {
+                Ok(Some(message)) => message,
+                ended => return Poll::Ready(ended),
+            },
+        };
+        budget.made_progress();
+        Poll::Ready(Ok(Some(message)))
+    }
+
+    /// The last of the messages that were decoded ahead is out.
+    #[inline]
+    fn on_decoded(&mut self) {
+        self.is_used_up = self.input.is_empty();
+        self.on_message();
+    }
+
+    fn poll_undecoded(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Message>, Error>> {
         loop {
             if self.is_used_up && self.end.is_none() {
                 ready!(self.poll_fill(cx));
             }
-            // The common case, kept short: a whole message lies in the input.
+            // A whole message in the input needs none of the states between frames.
             if !self.is_used_up && self.end.is_none() {
                 let mut unread = self.input.unread();
                 let message = self.proto.poll_whole(&mut unread);
                 let left = unread.len();
                 if let Ok(Some(message)) = message {
                     self.input.leave(left);
-                    self.is_used_up = left == 0;
+                    self.is_used_up = left == 0 && !self.proto.has_decoded();
                     self.on_message();
-                    budget.made_progress();
                     return Poll::Ready(Ok(Some(message)));
                 }
             }
             match ready!(self.poll_event(cx, Delivery::Whole))? {
-                Some(Event::Message(message)) => {
-                    budget.made_progress();
-                    return Poll::Ready(Ok(Some(message)));
-                }
+                Some(Event::Message(message)) => return Poll::Ready(Ok(Some(message))),
                 // The rest of a message whose pieces the caller no longer wants.
                 Some(_) => {}
                 None => return Poll::Ready(Ok(None)),
@@ -140,7 +164,9 @@ impl<S: Stream> Reader<S> {
     /// The next piece of a message; `None` after the peer's Close.
     pub(super) fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Piece>, Error>> {
         let Poll::Ready(budget) = task::coop::poll_proceed(cx) else { return self.out_of_budget() };
-        self.set_task();
+        if self.tracks_task {
+            self.set_task();
+        }
         let event = ready!(self.poll_event(cx, Delivery::Pieces))?;
         budget.made_progress();
         Poll::Ready(Ok(event.and_then(|event| match event {
@@ -206,14 +232,13 @@ impl<S: Stream> Reader<S> {
     fn on_message(&mut self) {
         self.has_message = true;
         self.is_message_timed = false;
-        let has_input = !self.input.is_empty();
         if self.tracks_task {
-            self.connection.has_input.store(has_input, Relaxed);
+            self.connection.has_input.store(self.has_input(), Relaxed);
         }
-        if has_input {
-            self.input.keep();
-        } else {
+        if self.input.is_empty() {
             self.input.release();
+        } else {
+            self.input.keep();
         }
     }
 
@@ -329,14 +354,11 @@ impl<S: Stream> Reader<S> {
         }
     }
 
-    #[inline]
     fn set_task(&mut self) {
-        if self.tracks_task {
-            let task = task::try_id();
-            if task != self.task {
-                self.task = task;
-                self.connection.set_reader_task(task);
-            }
+        let task = task::try_id();
+        if task != self.task {
+            self.task = task;
+            self.connection.set_reader_task(task);
         }
     }
 

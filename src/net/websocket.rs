@@ -98,8 +98,10 @@ impl<S: Stream> WebSocket<S> {
     /// # Cancel safety
     ///
     /// Nothing is lost if it is dropped before it is ready.
-    pub async fn recv(&mut self) -> Result<Option<Message>, Error> {
-        poll_fn(|cx| self.reader.poll_message(cx)).await
+    #[inline(always)]
+    pub fn recv(&mut self) -> impl Future<Output = Result<Option<Message>, Error>> + Send {
+        // Not an `async fn`: that moves every message once more.
+        poll_fn(|cx| self.reader.poll_message(cx))
     }
 
     /// Receives the next piece of a message as its bytes arrive: text checked, compressed data inflated.

@@ -1,7 +1,7 @@
 //! Masking: a client's payload is XORed with four bytes, over and over (RFC 6455 §5.3).
 //!
 //! One safe body does it, compiled twice: for the baseline and for AVX2, chosen at run time. That choice is the one
-//! `unsafe` call here.
+//! `unsafe` here.
 
 use super::frame::MaskKey;
 
@@ -15,8 +15,13 @@ pub fn apply_mask(buf: &mut [u8], key: MaskKey, offset: usize) {
     }
     #[cfg(target_arch = "x86_64")]
     if std::arch::is_x86_feature_detected!("avx2") {
-        // SAFETY: the processor has AVX2, as was just asked.
-        unsafe { apply_avx2(buf, key) };
+        if buf.len() < ALIGN_BYTES {
+            // SAFETY: the processor has AVX2, as was just asked.
+            unsafe { apply_avx2_short(buf, key) };
+        } else {
+            // SAFETY: as above.
+            unsafe { apply_avx2(buf, key) };
+        }
         return;
     }
     apply_wide(buf, key);
@@ -88,6 +93,13 @@ fn apply_overlapping<const N: usize>(buf: &mut [u8], key: u32) {
 #[target_feature(enable = "avx2")]
 fn apply_avx2(buf: &mut [u8], key: u32) {
     apply_wide(buf, key);
+}
+
+/// As [`apply_avx2`] without the way to a boundary, which only long payloads repay.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn apply_avx2_short(buf: &mut [u8], key: u32) {
+    apply_overlapping::<32>(buf, key);
 }
 
 /// In blocks, which the compiler makes vectors of; a long payload's from the first 32-byte boundary on.

@@ -34,6 +34,7 @@
 //! ```
 
 mod assembly;
+mod batch;
 mod close;
 mod decoder;
 pub mod deflate;
@@ -46,7 +47,6 @@ mod outbox;
 mod prepared;
 mod receiver;
 mod sender;
-mod small;
 mod utf8;
 
 pub use close::{CloseCode, CloseFrame};

@@ -3,6 +3,7 @@
 //! Small frames are copied into one run of bytes, so that many of them are one piece for the socket. Large
 //! payloads and frames that several connections share stay where they are and are queued by reference.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::io::IoSlice;
 
@@ -18,13 +19,16 @@ pub(super) const BY_REFERENCE_BYTES: usize = 4 << 10;
 /// A run is closed at this length, so that a queue that never quite empties still frees what was written.
 const MAX_RUN_BYTES: usize = 64 << 10;
 
-/// What a run allocates for its first frame, at least.
-///
-/// An allocation of this size costs what a small one costs, and growing one costs more than both.
-const MIN_RUN_BYTES: usize = 4 << 10;
+/// What a run allocates, at least: it comes from the thread and goes back to it, so that is seldom done.
+const MIN_RUN_BYTES: usize = 16 << 10;
 
-/// And what it grows by when there are more.
-const SECOND_RUN_BYTES: usize = 32 << 10;
+/// The longest run that the thread keeps for the next connection that has something to write.
+const MAX_SPARE_BYTES: usize = 64 << 10;
+
+thread_local! {
+    /// An empty run whose allocation the next connection takes: most are written and empty again in one turn.
+    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
 
 /// The header of a frame of less than 64 KiB, not masked.
 const SMALL_HEADER_BYTES: usize = 4;
@@ -45,6 +49,16 @@ impl Segment {
             Self::Run(run) => run,
             Self::Frames(bytes) | Self::Payload(bytes) => bytes,
         }
+    }
+}
+
+/// Gives a run's allocation to the thread, for the next connection.
+#[inline]
+fn give_spare(mut run: Vec<u8>) {
+    if (1..=MAX_SPARE_BYTES).contains(&run.capacity()) {
+        run.clear();
+        // Without the slot (the thread ends) it is freed.
+        let _ = SPARE.try_with(|spare| spare.set(run));
     }
 }
 
@@ -111,14 +125,25 @@ impl Outbox {
         self.queued_total += (self.run.len() - before) as u64;
     }
 
-    /// Makes room in the open run: a little for the first frame, plenty once there are more.
-    #[cold]
+    /// Makes room in the open run, at first by the thread's spare one.
     fn make_room(&mut self, size: usize) {
         if self.run.len() >= MAX_RUN_BYTES {
             self.close_run();
         }
-        let least = if self.run.capacity() == 0 { MIN_RUN_BYTES } else { SECOND_RUN_BYTES };
-        self.run.reserve(size.max(least));
+        if self.run.capacity() == 0 {
+            self.run = SPARE.try_with(Cell::take).unwrap_or_default();
+            self.run.reserve(size.max(MIN_RUN_BYTES));
+        } else {
+            self.run.reserve(size);
+        }
+    }
+
+    /// The socket takes no more for now: what waits shall not hold more than it needs.
+    pub(super) fn settle(&mut self) {
+        if self.run.capacity() > self.run.len() * 2 {
+            let small = self.run.as_slice().to_vec();
+            give_spare(std::mem::replace(&mut self.run, small));
+        }
     }
 
     /// Queues a frame whose payload is not copied.
@@ -181,7 +206,7 @@ impl Outbox {
             if self.segments.capacity() > 0 {
                 self.segments = VecDeque::new();
             }
-            self.run = Vec::new();
+            give_spare(std::mem::take(&mut self.run));
             self.written = 0;
             return;
         }

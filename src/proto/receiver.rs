@@ -9,6 +9,7 @@ use bytes::buf::Limit;
 use bytes::{BufMut, Bytes};
 
 use super::assembly::Assembly;
+use super::batch::{Batch, WholeFrame};
 use super::close::CloseFrame;
 use super::decoder::{Decoder, take};
 use super::deflate::{Decompressor, DeflateParams};
@@ -16,7 +17,6 @@ use super::error::ProtocolError;
 use super::frame::{Header, MaskKey, OpCode};
 use super::limits::Limits;
 use super::message::{Kind, Message, Piece};
-use super::small::SmallPayloads;
 use super::{Role, mask};
 
 /// What the peer said.
@@ -49,7 +49,8 @@ pub struct Receiver {
     message: Option<Box<Assembly>>,
     /// The front of a control frame's payload, at most 125 bytes.
     control: Vec<u8>,
-    small: SmallPayloads,
+    /// Messages that were decoded ahead of being asked for.
+    batch: Batch,
     inflate: Option<Decompressor>,
     state: State,
 }
@@ -103,7 +104,7 @@ impl Receiver {
             frame: None,
             message: None,
             control: Vec::new(),
-            small: SmallPayloads::default(),
+            batch: Batch::default(),
             inflate: None,
             state: State::Open,
         }
@@ -173,10 +174,17 @@ impl Receiver {
     }
 
     fn poll(&mut self, input: &mut &mut [u8], delivery: Delivery) -> Result<Option<Event>, ProtocolError> {
-        if delivery == Delivery::Whole
-            && let Some(message) = self.poll_whole(input)?
-        {
-            return Ok(Some(Event::Message(message)));
+        match delivery {
+            Delivery::Whole => {
+                if let Some(message) = self.poll_whole(input)? {
+                    return Ok(Some(Event::Message(message)));
+                }
+            }
+            Delivery::Pieces => {
+                if let Some(part) = self.batch.next(self.role) {
+                    return Ok(Some(Event::Piece(Piece { part, is_final: true })));
+                }
+            }
         }
         match self.state {
             State::Open => {}
@@ -210,7 +218,6 @@ impl Receiver {
                     return Ok(Some(event));
                 }
                 let Some(header) = self.decoder.poll_header(self.role, &self.limits, input)? else {
-                    self.small.release();
                     return Ok(None);
                 };
                 self.begin(&header)?;
@@ -219,49 +226,59 @@ impl Receiver {
                 return Ok(Some(event));
             }
             if self.frame.is_some() && input.is_empty() {
-                self.small.release();
                 return Ok(None);
             }
         }
     }
 
-    /// The common case at once: a message in one frame of up to 64 KiB, uncompressed, all of it in the input.
+    /// The common case at once: a message in one frame of less than 64 KiB, uncompressed, all of it in the input.
     ///
     /// `Ok(None)` says nothing: then [`Receiver::poll_event`] has to look.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn poll_whole(&mut self, input: &mut &mut [u8]) -> Result<Option<Message>, ProtocolError> {
-        let is_between = self.frame.is_none()
-            && self.message.is_none()
-            && !self.decoder.is_partial()
-            && self.state == State::Open
-            && self.limits.max_fragments > 0;
-        let Some((opcode, header_bytes, payload_bytes)) = whole_frame(input, self.role) else {
-            return Ok(None);
-        };
-        let is_allowed = payload_bytes <= self.limits.max_message_bytes
-            && payload_bytes as u64 <= self.limits.max_frame_bytes
-            && header_bytes + payload_bytes <= input.len();
-        if !is_between || !is_allowed {
+        if let Some(message) = self.batch.next(self.role) {
+            return Ok(Some(message));
+        }
+        if !self.is_between_messages() {
             return Ok(None);
         }
-        let unread = input.len();
-        let frame = take(input, header_bytes + payload_bytes);
-        let (header, payload) = frame.split_at_mut(header_bytes);
-        if self.role == Role::Server
-            && let Some(key) = header.last_chunk()
+        self.batch.fill(self.role, &self.limits, input);
+        if let Some(message) = self.batch.next(self.role) {
+            return Ok(Some(message));
+        }
+        let Some(frame) = WholeFrame::parse(input, self.role) else { return Ok(None) };
+        if frame.payload_bytes > self.limits.max_message_bytes
+            || frame.payload_bytes as u64 > self.limits.max_frame_bytes
         {
-            mask::apply_mask(payload, *key, 0);
+            return Ok(None);
         }
-        if opcode == OpCode::Text && !super::utf8::is_utf8(payload) {
+        let payload = frame.unmask(take(input, frame.len()), self.role);
+        if frame.kind == Kind::Text && !super::utf8::is_utf8(payload) {
             self.end(State::Failed(ProtocolError::InvalidUtf8));
             return Err(ProtocolError::InvalidUtf8);
         }
-        let payload = self.small.copy(payload, unread);
-        if input.is_empty() {
-            self.small.release();
-        }
-        let kind = if opcode == OpCode::Text { Kind::Text } else { Kind::Binary };
-        Ok(Some(super::assembly::message(kind, payload)))
+        Ok(Some(super::assembly::message(frame.kind, Bytes::copy_from_slice(payload))))
+    }
+
+    /// The next of the messages that were decoded ahead.
+    #[inline(always)]
+    pub(crate) fn next_decoded(&mut self) -> Option<Message> {
+        self.batch.next(self.role)
+    }
+
+    /// Whether messages were decoded ahead.
+    #[inline(always)]
+    pub(crate) fn has_decoded(&self) -> bool {
+        !self.batch.is_empty()
+    }
+
+    #[inline(always)]
+    fn is_between_messages(&self) -> bool {
+        self.frame.is_none()
+            && self.message.is_none()
+            && !self.decoder.is_partial()
+            && self.state == State::Open
+            && self.limits.max_fragments > 0
     }
 
     /// Judges a frame by what came before it, and makes it the current one.
@@ -377,28 +394,6 @@ impl Receiver {
             self.message = None;
         }
         Ok(event)
-    }
-}
-
-/// The front of a frame that holds a whole message of up to 64 KiB: opcode, and the lengths of header and payload.
-#[inline(always)]
-fn whole_frame(input: &[u8], role: Role) -> Option<(OpCode, usize, usize)> {
-    let opcode = match input.first()? {
-        0x81 => OpCode::Text,
-        0x82 => OpCode::Binary,
-        _ => return None,
-    };
-    let (mask_bit, mask_bytes) = if role == Role::Server { (0x80, 4) } else { (0, 0) };
-    match *input {
-        [_, short, ..] if short ^ mask_bit <= 125 => {
-            Some((opcode, 2 + mask_bytes, usize::from(short ^ mask_bit)))
-        }
-        [_, short, a, b, ..] if short ^ mask_bit == 126 => {
-            let length = u16::from_be_bytes([a, b]);
-            // A shorter one has to be in the second byte.
-            if length < 126 { None } else { Some((opcode, 4 + mask_bytes, usize::from(length))) }
-        }
-        _ => None,
     }
 }
 

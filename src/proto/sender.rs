@@ -311,6 +311,11 @@ impl Sender {
         self.outbox.cut()
     }
 
+    /// The socket takes no more for now: gives back what the queue holds beyond its bytes.
+    pub fn settle(&mut self) {
+        self.outbox.settle();
+    }
+
     /// Drops what a compressor with context holds, some hundreds of KiB; the next message begins with an empty
     /// window, which is always valid. Between messages only; otherwise it does nothing.
     pub fn release_memory(&mut self) {

@@ -1,0 +1,130 @@
+//! Small messages that were decoded ahead: those of one read share one allocation.
+//!
+//! What a user keeps must not pin a read buffer, so small payloads are copied out of it. With 16 messages in a read
+//! a single pass unmasks and checks them where they lie, one copy of at most 4 KiB takes them all, and each message
+//! is then a slice of that. A frame that is anything but a whole, plain, valid message within the limits ends the
+//! pass untouched.
+
+use bytes::{Buf, Bytes};
+
+use super::decoder::take;
+use super::frame::OpCode;
+use super::limits::Limits;
+use super::message::{Kind, Message};
+use super::{Role, mask, utf8};
+
+/// Messages that were decoded and not yet handed out: their frames as they came, but unmasked.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    frames: Bytes,
+}
+
+/// The most that messages share; keeping one of them keeps no more than this.
+const MAX_SHARED_BYTES: usize = 4 << 10;
+
+/// A payload longer than this has an allocation of its own.
+const MAX_SMALL_BYTES: usize = 1 << 10;
+
+impl Batch {
+    #[inline(always)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.frames.is_empty()
+    }
+
+    /// The next message.
+    #[inline(always)]
+    pub(super) fn next(&mut self, role: Role) -> Option<Message> {
+        let frame = WholeFrame::parse(&self.frames, role)?;
+        self.frames.advance(frame.header_bytes);
+        // The last one takes the reference that is already there.
+        let payload = if self.frames.len() == frame.payload_bytes {
+            std::mem::take(&mut self.frames)
+        } else {
+            self.frames.split_to(frame.payload_bytes)
+        };
+        Some(super::assembly::message(frame.kind, payload))
+    }
+
+    /// Decodes the messages at the front of `input`, if the first one is small and not alone.
+    #[inline]
+    pub(super) fn fill(&mut self, role: Role, limits: &Limits, input: &mut &mut [u8]) {
+        let max_bytes = MAX_SMALL_BYTES.min(limits.max_message_bytes);
+        let max_bytes = limits.max_frame_bytes.min(max_bytes as u64) as usize;
+        let Some(first) = WholeFrame::parse(input, role) else { return };
+        if first.payload_bytes <= max_bytes && first.len() * 2 <= input.len() {
+            let decoded = decode(role, max_bytes, input);
+            self.frames = Bytes::copy_from_slice(take(input, decoded));
+        }
+    }
+}
+
+/// Unmasks and checks whole small frames at the front of `input`, and returns how many bytes they are.
+fn decode(role: Role, max_bytes: usize, input: &mut [u8]) -> usize {
+    let mut decoded = 0;
+    let mut rest = &mut *input;
+    while let Some(frame) = WholeFrame::parse(rest, role) {
+        if frame.payload_bytes > max_bytes || decoded + frame.len() > MAX_SHARED_BYTES {
+            break;
+        }
+        let (whole, behind) = rest.split_at_mut(frame.len());
+        let payload = frame.unmask(whole, role);
+        if frame.kind == Kind::Text && !utf8::is_utf8(payload) {
+            // Masked again it is as it was, for whoever finds out where it goes wrong.
+            frame.unmask(whole, role);
+            break;
+        }
+        decoded += frame.len();
+        rest = behind;
+    }
+    decoded
+}
+
+/// The front of a frame that is a whole message of less than 64 KiB, uncompressed, all of it in the input.
+#[derive(Clone, Copy)]
+pub(super) struct WholeFrame {
+    pub(super) kind: Kind,
+    header_bytes: usize,
+    pub(super) payload_bytes: usize,
+}
+
+impl WholeFrame {
+    #[inline(always)]
+    pub(super) fn parse(input: &[u8], role: Role) -> Option<Self> {
+        const FINAL_TEXT: u8 = 0x80 | OpCode::Text as u8;
+        const FINAL_BINARY: u8 = 0x80 | OpCode::Binary as u8;
+        let kind = match *input.first()? {
+            FINAL_TEXT => Kind::Text,
+            FINAL_BINARY => Kind::Binary,
+            _ => return None,
+        };
+        let (mask_bit, key_bytes) = if role == Role::Server { (0x80, 4) } else { (0, 0) };
+        let (header_bytes, payload_bytes) = match *input {
+            [_, short, ..] if short ^ mask_bit <= 125 => (2 + key_bytes, usize::from(short ^ mask_bit)),
+            // A length under 126 has to be in the second byte.
+            [_, short, a, b, ..] if short ^ mask_bit == 126 && u16::from_be_bytes([a, b]) >= 126 => {
+                (4 + key_bytes, usize::from(u16::from_be_bytes([a, b])))
+            }
+            _ => return None,
+        };
+        let frame = Self { kind, header_bytes, payload_bytes };
+        (frame.len() <= input.len()).then_some(frame)
+    }
+
+    /// How long it is, header included.
+    #[inline(always)]
+    pub(super) fn len(self) -> usize {
+        self.header_bytes + self.payload_bytes
+    }
+
+    /// Unmasks the payload of `whole`, this frame, where it lies.
+    #[inline(always)]
+    pub(super) fn unmask(self, whole: &mut [u8], role: Role) -> &mut [u8] {
+        let (header, payload) = whole.split_at_mut(self.header_bytes);
+        if role == Role::Server
+            && let Some(key) = header.last_chunk()
+        {
+            mask::apply_mask(payload, *key, 0);
+        }
+        payload
+    }
+}
