@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::deflate::Decompressor;
 use super::error::ProtocolError;
-use super::limits::Limits;
+use super::limits::Bounds;
 use super::message::{Kind, Message, Piece};
 use super::utf8::{Utf8Bytes, Utf8Validator};
 
@@ -79,7 +79,7 @@ impl Assembly {
     }
 
     /// Counts a frame, and refuses it by its header if the message would go over a limit.
-    pub(super) fn begin_frame(&mut self, payload_bytes: u64, limits: &Limits) -> Result<(), ProtocolError> {
+    pub(super) fn begin_frame(&mut self, payload_bytes: u64, limits: &Bounds) -> Result<(), ProtocolError> {
         self.fragments += 1;
         if self.fragments > limits.max_fragments {
             return Err(ProtocolError::TooManyFragments { limit: limits.max_fragments });
@@ -144,7 +144,7 @@ impl Assembly {
         &mut self,
         inflate: &mut Decompressor,
         bytes: &[u8],
-        limits: &Limits,
+        limits: &Bounds,
     ) -> Result<usize, ProtocolError> {
         let mut rest = bytes;
         while !rest.is_empty() && self.wants_input() {
@@ -166,7 +166,7 @@ impl Assembly {
     pub(super) fn finish_inflating(
         &mut self,
         inflate: &mut Decompressor,
-        limits: &Limits,
+        limits: &Bounds,
         in_pieces: bool,
     ) -> Result<(), ProtocolError> {
         while !self.is_inflated && (!(in_pieces || self.is_in_pieces) || self.buffer.len() < MAX_PIECE_BYTES)
@@ -180,12 +180,12 @@ impl Assembly {
     }
 
     /// How much to inflate at once: a piece, and never more than one byte over what the message may hold.
-    fn inflate_room(&self, limits: &Limits) -> usize {
+    fn inflate_room(&self, limits: &Bounds) -> usize {
         let left = (limits.max_message_bytes as u64).saturating_sub(self.message_bytes).saturating_add(1);
         usize::try_from(left).unwrap_or(usize::MAX).min(MAX_PIECE_BYTES)
     }
 
-    fn on_inflated(&mut self, limits: &Limits) -> Result<(), ProtocolError> {
+    fn on_inflated(&mut self, limits: &Bounds) -> Result<(), ProtocolError> {
         self.message_bytes += (self.buffer.len() - self.checked) as u64;
         let is_allowed = check_size(self.message_bytes, limits);
         if is_allowed.is_err() {
@@ -256,7 +256,7 @@ pub(super) fn message(kind: Kind, payload: Bytes) -> Message {
     }
 }
 
-fn check_size(message_bytes: u64, limits: &Limits) -> Result<(), ProtocolError> {
+fn check_size(message_bytes: u64, limits: &Bounds) -> Result<(), ProtocolError> {
     if message_bytes > limits.max_message_bytes as u64 {
         return Err(ProtocolError::MessageTooLarge { limit: limits.max_message_bytes });
     }

@@ -7,7 +7,7 @@
 use super::Role;
 use super::error::ProtocolError;
 use super::frame::{Header, MAX_HEADER_BYTES, OpCode};
-use super::limits::Limits;
+use super::limits::Bounds;
 
 /// Collects frame headers.
 #[derive(Debug)]
@@ -27,7 +27,7 @@ impl Decoder {
     pub(super) fn poll_header(
         &mut self,
         role: Role,
-        limits: &Limits,
+        limits: &Bounds,
         input: &mut &mut [u8],
     ) -> Result<Option<Header>, ProtocolError> {
         let peer = if role == Role::Server { Role::Client } else { Role::Server };
@@ -81,7 +81,7 @@ impl Decoder {
 }
 
 #[inline]
-fn check(header: &Header, limits: &Limits) -> Result<(), ProtocolError> {
+fn check(header: &Header, limits: &Bounds) -> Result<(), ProtocolError> {
     if header.payload_bytes > limits.max_frame_bytes && !header.opcode.is_control() {
         return Err(ProtocolError::FrameTooLarge {
             announced: header.payload_bytes,
@@ -105,7 +105,12 @@ pub(super) fn take<'a>(input: &mut &'a mut [u8], len: usize) -> &'a mut [u8] {
 
 #[cfg(test)]
 mod tests {
+    use super::super::limits::Limits;
     use super::*;
+
+    fn bounds() -> Bounds {
+        Bounds::from(&Limits::default())
+    }
 
     #[test]
     fn a_header_may_come_byte_by_byte() {
@@ -114,7 +119,7 @@ mod tests {
         let last = wire.len() - 1;
         for (at, byte) in wire.iter_mut().enumerate() {
             let mut input = std::slice::from_mut(byte);
-            let header = decoder.poll_header(Role::Server, &Limits::default(), &mut input).unwrap();
+            let header = decoder.poll_header(Role::Server, &bounds(), &mut input).unwrap();
             assert_eq!(header.is_some(), at == last, "byte {at}");
             assert!(input.is_empty());
         }
@@ -124,14 +129,14 @@ mod tests {
     #[test]
     fn the_masks_direction_is_judged_at_the_second_byte() {
         let poll =
-            |role, bytes: &mut [u8]| Decoder::new().poll_header(role, &Limits::default(), &mut &mut *bytes);
+            |role, bytes: &mut [u8]| Decoder::new().poll_header(role, &bounds(), &mut &mut *bytes);
         assert_eq!(poll(Role::Server, &mut [0x82, 0x7e]), Err(ProtocolError::UnmaskedFrame));
         assert_eq!(poll(Role::Client, &mut [0x82, 0xfe]), Err(ProtocolError::MaskedFrame));
     }
 
     #[test]
     fn a_frame_over_the_limit_is_refused_by_its_header() {
-        let limits = Limits { max_frame_bytes: 1000, ..Limits::default() };
+        let limits = Bounds { max_frame_bytes: 1000, ..bounds() };
         let mut wire = [0x82, 126, 0x03, 0xe9];
         let refused = Decoder::new().poll_header(Role::Client, &limits, &mut &mut wire[..]);
         assert_eq!(refused, Err(ProtocolError::FrameTooLarge { announced: 1001, limit: 1000 }));

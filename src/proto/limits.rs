@@ -35,3 +35,21 @@ impl Default for Limits {
         }
     }
 }
+
+/// Those of the limits that a [`Receiver`](super::Receiver) needs: a million idle connections each hold them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    pub(super) max_message_bytes: usize,
+    pub(super) max_frame_bytes: u64,
+    pub(super) max_fragments: u32,
+}
+
+impl From<&Limits> for Bounds {
+    fn from(limits: &Limits) -> Self {
+        Self {
+            max_message_bytes: limits.max_message_bytes,
+            max_frame_bytes: limits.max_frame_bytes,
+            max_fragments: limits.max_fragments,
+        }
+    }
+}

@@ -68,7 +68,8 @@ fn give_spare(mut run: Vec<u8>) {
 /// `written_total <= queued_total`.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
-    segments: VecDeque<Segment>,
+    /// `None` while everything lies in the run, as it does on an idle connection.
+    segments: Option<Box<VecDeque<Segment>>>,
     /// The open run, behind all segments.
     run: Vec<u8>,
     /// How much of the first segment (or of the run, if there is none) the socket has taken.
@@ -163,26 +164,27 @@ impl Outbox {
         }
         self.close_run();
         self.queued_total += segment.bytes().len() as u64;
-        self.segments.push_back(segment);
+        self.segments.get_or_insert_default().push_back(segment);
     }
 
     fn close_run(&mut self) {
         if !self.run.is_empty() {
-            self.segments.push_back(Segment::Run(std::mem::take(&mut self.run)));
+            let run = std::mem::take(&mut self.run);
+            self.segments.get_or_insert_default().push_back(Segment::Run(run));
         }
     }
 
     /// All that is queued, if it lies in one piece.
     #[inline]
     pub(super) fn single(&self) -> Option<&[u8]> {
-        if self.segments.is_empty() { Some(&self.run[self.written..]) } else { None }
+        if self.segments.is_none() { Some(&self.run[self.written..]) } else { None }
     }
 
     /// Fills `slices` with the bytes to write next, in order, and returns how many it filled.
     #[inline]
     pub(super) fn output<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
         let run = (!self.run.is_empty()).then_some(self.run.as_slice());
-        let pieces = self.segments.iter().map(Segment::bytes).chain(run);
+        let pieces = self.segments.iter().flat_map(|segments| segments.iter().map(Segment::bytes)).chain(run);
         let mut filled = 0;
         for (slice, piece) in slices.iter_mut().zip(pieces) {
             let skip = if filled == 0 { self.written } else { 0 };
@@ -203,22 +205,29 @@ impl Outbox {
         self.written_total += written as u64;
         if self.written_total == self.queued_total {
             // An idle connection holds no queue at all.
-            if self.segments.capacity() > 0 {
-                self.segments = VecDeque::new();
-            }
+            self.segments = None;
             give_spare(std::mem::take(&mut self.run));
             self.written = 0;
             return;
         }
         self.written += written;
-        while let Some(first) = self.segments.front() {
+        while let Some(first) = self.segments.as_ref().and_then(|segments| segments.front()) {
             let len = first.bytes().len();
             if self.written < len {
                 return;
             }
             self.written -= len;
-            self.segments.pop_front();
+            self.pop_segment();
         }
+    }
+
+    fn pop_segment(&mut self) -> Option<Segment> {
+        let segments = self.segments.as_mut()?;
+        let first = segments.pop_front();
+        if segments.is_empty() {
+            self.segments = None;
+        }
+        first
     }
 
     /// Drops every frame of which nothing has been written yet, and returns how many bytes that were.
@@ -226,22 +235,19 @@ impl Outbox {
     /// The frame that a short write tore stays, so what follows begins at a frame's boundary.
     pub(super) fn cut(&mut self) -> usize {
         let before = self.len();
-        let keep_next = match self.segments.pop_front() {
+        let kept = match self.pop_segment() {
             None => {
                 let keep = frames_begun(&self.run, self.written);
                 self.run.truncate(keep);
                 self.queued_total = self.written_total + (self.run.len() - self.written) as u64;
                 return before - self.len();
             }
-            Some(Segment::Payload(payload)) => {
-                self.segments.truncate(0);
-                self.segments.push_back(Segment::Payload(payload));
-                false
-            }
-            Some(segment) => {
-                let keep = frames_begun(segment.bytes(), self.written);
-                let is_torn_past_end = keep > segment.bytes().len();
-                let first = match segment {
+            Some(payload @ Segment::Payload(_)) => VecDeque::from([payload]),
+            Some(first) => {
+                let keep = frames_begun(first.bytes(), self.written);
+                // The payload of the last frame that was begun is a segment of its own.
+                let payload = if keep > first.bytes().len() { self.pop_segment() } else { None };
+                let first = match first {
                     Segment::Run(mut run) => {
                         run.truncate(keep);
                         Segment::Run(run)
@@ -250,22 +256,13 @@ impl Outbox {
                         Segment::Frames(bytes.slice(..keep.min(bytes.len())))
                     }
                 };
-                let payload = if is_torn_past_end { self.segments.pop_front() } else { None };
-                self.segments.clear();
-                if !first.bytes().is_empty() {
-                    self.segments.push_back(first);
-                }
-                self.segments.extend(payload);
-                true
+                std::iter::once(first).chain(payload).filter(|segment| !segment.bytes().is_empty()).collect()
             }
         };
-        debug_assert!(keep_next || self.segments.len() == 1);
+        let kept_bytes: usize = kept.iter().map(|segment| segment.bytes().len()).sum();
+        self.queued_total = self.written_total + (kept_bytes - self.written) as u64;
         self.run = Vec::new();
-        if self.segments.is_empty() {
-            self.written = 0;
-        }
-        let kept: usize = self.segments.iter().map(|segment| segment.bytes().len()).sum();
-        self.queued_total = self.written_total + (kept - self.written) as u64;
+        self.segments = (!kept.is_empty()).then(|| Box::new(kept));
         before - self.len()
     }
 }

@@ -15,7 +15,7 @@ use super::decoder::{Decoder, take};
 use super::deflate::{Decompressor, DeflateParams};
 use super::error::ProtocolError;
 use super::frame::{Header, MaskKey, OpCode};
-use super::limits::Limits;
+use super::limits::{Bounds, Limits};
 use super::message::{Kind, Message, Piece};
 use super::{Role, mask};
 
@@ -41,25 +41,32 @@ pub enum Event {
 #[derive(Debug)]
 pub struct Receiver {
     role: Role,
-    limits: Limits,
+    limits: Bounds,
+    /// Messages that were decoded ahead of being asked for.
+    batch: Batch,
+    /// What has begun and not ended. An idle connection holds none.
+    current: Option<Box<Current>>,
+    inflate: Option<Decompressor>,
+    end: Option<Box<End>>,
+}
+
+/// Why nothing more is received.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Closed,
+    Failed(ProtocolError),
+}
+
+/// Everything that lies between two frames, or in the middle of one.
+#[derive(Debug)]
+struct Current {
     decoder: Decoder,
     /// The frame whose payload is being read.
     frame: Option<Frame>,
     /// The message whose frames are being read, or whose pieces are being handed out.
-    message: Option<Box<Assembly>>,
+    message: Option<Assembly>,
     /// The front of a control frame's payload, at most 125 bytes.
     control: Vec<u8>,
-    /// Messages that were decoded ahead of being asked for.
-    batch: Batch,
-    inflate: Option<Decompressor>,
-    state: State,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    Open,
-    Closed,
-    Failed(ProtocolError),
 }
 
 /// How the caller wants messages.
@@ -99,14 +106,11 @@ impl Receiver {
     pub fn new(role: Role, limits: Limits) -> Self {
         Self {
             role,
-            limits,
-            decoder: Decoder::new(),
-            frame: None,
-            message: None,
-            control: Vec::new(),
+            limits: Bounds::from(&limits),
             batch: Batch::default(),
+            current: None,
             inflate: None,
-            state: State::Open,
+            end: None,
         }
     }
 
@@ -147,7 +151,7 @@ impl Receiver {
     /// `None` when there is no such message; then read elsewhere and hand it to `poll_event`. Whatever was put here
     /// is looked at by the next poll, even one with empty input. It never takes more than the frame still has.
     pub fn spare(&mut self) -> Option<Limit<&mut Vec<u8>>> {
-        let (Some(frame), Some(message), State::Open) = (&self.frame, &mut self.message, self.state) else {
+        let Current { frame: Some(frame), message: Some(message), .. } = self.current.as_deref_mut()? else {
             return None;
         };
         if frame.opcode.is_control() || !message.is_collecting_plain() {
@@ -165,12 +169,12 @@ impl Receiver {
 
     /// Whether a message or a frame has begun and not ended.
     pub fn is_in_message(&self) -> bool {
-        self.frame.is_some() || self.message.is_some() || self.decoder.is_partial()
+        self.current.is_some()
     }
 
     /// Whether the peer's Close has come.
     pub fn close_received(&self) -> bool {
-        self.state == State::Closed
+        self.end.as_deref() == Some(&End::Closed)
     }
 
     fn poll(&mut self, input: &mut &mut [u8], delivery: Delivery) -> Result<Option<Event>, ProtocolError> {
@@ -186,25 +190,30 @@ impl Receiver {
                 }
             }
         }
-        match self.state {
-            State::Open => {}
-            State::Closed => {
+        match self.end.as_deref() {
+            None => {}
+            Some(End::Closed) => {
                 take(input, input.len());
                 return Ok(None);
             }
-            State::Failed(error) => return Err(error),
+            Some(End::Failed(error)) => return Err(*error),
         }
         let result = self.poll_open(input, delivery);
-        if let Err(error) = result {
-            self.end(State::Failed(error));
+        match result {
+            Err(error) => self.end(End::Failed(error)),
+            Ok(Some(Event::Close(_))) => self.end(End::Closed),
+            Ok(_) => {}
         }
         result
     }
 
     /// Nothing more will be received: everything that was held for it goes.
     #[cold]
-    fn end(&mut self, state: State) {
-        *self = Self { state, ..Self::new(self.role, self.limits) };
+    fn end(&mut self, end: End) {
+        self.batch = Batch::default();
+        self.current = None;
+        self.inflate = None;
+        self.end = Some(Box::new(end));
     }
 
     fn poll_open(
@@ -212,23 +221,16 @@ impl Receiver {
         input: &mut &mut [u8],
         delivery: Delivery,
     ) -> Result<Option<Event>, ProtocolError> {
-        loop {
-            if self.frame.is_none() {
-                if let Some(event) = self.poll_finishing(delivery)? {
-                    return Ok(Some(event));
-                }
-                let Some(header) = self.decoder.poll_header(self.role, &self.limits, input)? else {
-                    return Ok(None);
-                };
-                self.begin(&header)?;
-            }
-            if let Some(event) = self.poll_payload(input, delivery)? {
-                return Ok(Some(event));
-            }
-            if self.frame.is_some() && input.is_empty() {
-                return Ok(None);
-            }
+        if self.current.is_none() && input.is_empty() {
+            return Ok(None);
         }
+        let mut current = self.current.take().unwrap_or_default();
+        let mut rules = Rules { role: self.role, limits: self.limits, inflate: self.inflate.as_mut(), delivery };
+        let event = current.poll(&mut rules, input)?;
+        if !current.is_idle() {
+            self.current = Some(current);
+        }
+        Ok(event)
     }
 
     /// The common case at once: a message in one frame of less than 64 KiB, uncompressed, all of it in the input.
@@ -254,7 +256,7 @@ impl Receiver {
         }
         let payload = frame.unmask(take(input, frame.len()), self.role);
         if frame.kind == Kind::Text && !super::utf8::is_utf8(payload) {
-            self.end(State::Failed(ProtocolError::InvalidUtf8));
+            self.end(End::Failed(ProtocolError::InvalidUtf8));
             return Err(ProtocolError::InvalidUtf8);
         }
         Ok(Some(super::assembly::message(frame.kind, Bytes::copy_from_slice(payload))))
@@ -274,17 +276,54 @@ impl Receiver {
 
     #[inline(always)]
     fn is_between_messages(&self) -> bool {
-        self.frame.is_none()
-            && self.message.is_none()
-            && !self.decoder.is_partial()
-            && self.state == State::Open
-            && self.limits.max_fragments > 0
+        self.current.is_none() && self.end.is_none() && self.limits.max_fragments > 0
+    }
+}
+
+/// What a poll goes by.
+struct Rules<'a> {
+    role: Role,
+    limits: Bounds,
+    inflate: Option<&'a mut Decompressor>,
+    delivery: Delivery,
+}
+
+impl Default for Current {
+    fn default() -> Self {
+        Self { decoder: Decoder::new(), frame: None, message: None, control: Vec::new() }
+    }
+}
+
+impl Current {
+    /// Whether nothing has begun.
+    fn is_idle(&self) -> bool {
+        self.frame.is_none() && self.message.is_none() && !self.decoder.is_partial()
+    }
+
+    fn poll(&mut self, rules: &mut Rules<'_>, input: &mut &mut [u8]) -> Result<Option<Event>, ProtocolError> {
+        loop {
+            if self.frame.is_none() {
+                if let Some(event) = self.poll_finishing(rules)? {
+                    return Ok(Some(event));
+                }
+                let Some(header) = self.decoder.poll_header(rules.role, &rules.limits, input)? else {
+                    return Ok(None);
+                };
+                self.begin(rules, &header)?;
+            }
+            if let Some(event) = self.poll_payload(rules, input)? {
+                return Ok(Some(event));
+            }
+            if self.frame.is_some() && input.is_empty() {
+                return Ok(None);
+            }
+        }
     }
 
     /// Judges a frame by what came before it, and makes it the current one.
-    fn begin(&mut self, header: &Header) -> Result<(), ProtocolError> {
+    fn begin(&mut self, rules: &Rules<'_>, header: &Header) -> Result<(), ProtocolError> {
         if !header.opcode.is_control() {
-            self.begin_data(header)?;
+            self.begin_data(rules, header)?;
         }
         self.frame = Some(Frame {
             opcode: header.opcode,
@@ -296,8 +335,8 @@ impl Receiver {
         Ok(())
     }
 
-    fn begin_data(&mut self, header: &Header) -> Result<(), ProtocolError> {
-        if header.is_compressed && self.inflate.is_none() {
+    fn begin_data(&mut self, rules: &Rules<'_>, header: &Header) -> Result<(), ProtocolError> {
+        if header.is_compressed && rules.inflate.is_none() {
             return Err(ProtocolError::ReservedBits(0b100));
         }
         let kind = match header.opcode {
@@ -305,23 +344,22 @@ impl Receiver {
             OpCode::Binary => Some(Kind::Binary),
             _ => None,
         };
-        match (&self.message, kind) {
+        let message = match (&mut self.message, kind) {
             (Some(_), Some(_)) => return Err(ProtocolError::ExpectedContinuation),
             (None, None) => return Err(ProtocolError::UnexpectedContinuation),
-            (None, Some(kind)) => self.message = Some(Box::new(Assembly::new(kind, header.is_compressed))),
-            (Some(_), None) => {}
-        }
-        let message = self.message.as_mut().expect("begun above or before");
-        message.begin_frame(header.payload_bytes, &self.limits)
+            (message @ None, Some(kind)) => message.insert(Assembly::new(kind, header.is_compressed)),
+            (Some(message), None) => message,
+        };
+        message.begin_frame(header.payload_bytes, &rules.limits)
     }
 
     fn poll_payload(
         &mut self,
+        rules: &mut Rules<'_>,
         input: &mut &mut [u8],
-        delivery: Delivery,
     ) -> Result<Option<Event>, ProtocolError> {
         let frame = self.frame.as_ref().expect("a payload belongs to a frame");
-        if frame.opcode.is_control() { self.poll_control(input) } else { self.poll_data(input, delivery) }
+        if frame.opcode.is_control() { self.poll_control(input) } else { self.poll_data(rules, input) }
     }
 
     fn poll_control(&mut self, input: &mut &mut [u8]) -> Result<Option<Event>, ProtocolError> {
@@ -338,25 +376,20 @@ impl Receiver {
         Ok(Some(match opcode {
             OpCode::Ping => Event::Ping(payload.into()),
             OpCode::Pong => Event::Pong(payload.into()),
-            _ => {
-                let close = CloseFrame::parse(&payload)?;
-                self.end(State::Closed);
-                Event::Close(close)
-            }
+            _ => Event::Close(CloseFrame::parse(&payload)?),
         }))
     }
 
     fn poll_data(
         &mut self,
+        rules: &mut Rules<'_>,
         input: &mut &mut [u8],
-        delivery: Delivery,
     ) -> Result<Option<Event>, ProtocolError> {
-        let Self { frame: current, message, inflate, limits, .. } = self;
-        let frame = current.as_mut().expect("a payload belongs to a frame");
-        let message = message.as_mut().expect("a data frame belongs to a message");
+        let frame = self.frame.as_mut().expect("a payload belongs to a frame");
+        let message = self.message.as_mut().expect("a data frame belongs to a message");
         if message.is_compressed() {
-            let inflate = inflate.as_mut().expect("RSV1 was checked when the message began");
-            poll_compressed(frame, message, inflate, limits, input)?;
+            let inflate = rules.inflate.as_mut().expect("RSV1 was checked when the message began");
+            poll_compressed(frame, message, inflate, &rules.limits, input)?;
         } else {
             // What was read straight into the buffer comes first, it is older than the input.
             frame.unmask(message.unseen());
@@ -365,24 +398,24 @@ impl Receiver {
             frame.unmask(bytes);
             message.append(bytes, frame.remaining())?;
         }
-        let frame_is_complete = frame.remaining() == 0;
-        if frame_is_complete {
+        if frame.remaining() == 0 {
             if frame.is_final {
                 message.end_input();
             }
-            *current = None;
+            self.frame = None;
         }
-        self.poll_finishing(delivery)
+        self.poll_finishing(rules)
     }
 
     /// Hands out what can be handed out: a message whose input is complete, or in pieces what there is of one.
-    fn poll_finishing(&mut self, delivery: Delivery) -> Result<Option<Event>, ProtocolError> {
+    fn poll_finishing(&mut self, rules: &mut Rules<'_>) -> Result<Option<Event>, ProtocolError> {
         let Some(message) = &mut self.message else { return Ok(None) };
+        let wants_pieces = rules.delivery == Delivery::Pieces;
         if message.is_input_complete() && message.is_compressed() {
-            let inflate = self.inflate.as_mut().expect("RSV1 was checked when the message began");
-            message.finish_inflating(inflate, &self.limits, delivery == Delivery::Pieces)?;
+            let inflate = rules.inflate.as_mut().expect("RSV1 was checked when the message began");
+            message.finish_inflating(inflate, &rules.limits, wants_pieces)?;
         }
-        if delivery == Delivery::Pieces {
+        if wants_pieces {
             message.hand_out_pieces();
         }
         let event = if message.is_in_pieces() {
@@ -405,7 +438,7 @@ fn poll_compressed(
     frame: &mut Frame,
     message: &mut Assembly,
     inflate: &mut Decompressor,
-    limits: &Limits,
+    limits: &Bounds,
     input: &mut &mut [u8],
 ) -> Result<(), ProtocolError> {
     let mut copy = [0; INFLATE_CHUNK_BYTES];

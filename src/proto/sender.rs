@@ -28,7 +28,8 @@ pub struct Sender {
     mask: Option<MaskSource>,
     outbox: Outbox,
     deflate: Option<Box<Deflate>>,
-    pongs: Pongs,
+    /// `None` while no Pong is queued.
+    pongs: Option<Box<Pongs>>,
     /// The message that is being sent in pieces.
     unfinished: Option<Unfinished>,
     /// Whether a Close frame was queued; nothing follows it (RFC 6455 §5.5.1).
@@ -78,7 +79,7 @@ impl Sender {
             mask,
             outbox: Outbox::default(),
             deflate: None,
-            pongs: Pongs::default(),
+            pongs: None,
             unfinished: None,
             close_sent: false,
         }
@@ -210,7 +211,7 @@ impl Sender {
     pub fn close(&mut self, frame: Option<&CloseFrame>) -> Result<(), SendError> {
         self.check_open()?;
         // Nothing may follow the Close, so the one Pong that is held back goes now.
-        if let Some(payload) = self.pongs.latest.take() {
+        if let Some(payload) = self.pongs.take().and_then(|pongs| pongs.latest) {
             self.push_control(OpCode::Pong, &payload)?;
         }
         let mut payload = Vec::new();
@@ -294,11 +295,10 @@ impl Sender {
     #[inline]
     pub fn advance(&mut self, written: usize) {
         self.outbox.advance(written);
-        if self.pongs.queued > 0 && self.outbox.written_total() >= self.pongs.queued_until {
-            self.pongs.queued = 0;
-            if let Some(payload) = self.pongs.latest.take() {
-                self.queue_pong(&payload);
-            }
+        if let Some(pongs) = self.pongs.take_if(|pongs| self.outbox.written_total() >= pongs.queued_until)
+            && let Some(payload) = pongs.latest
+        {
+            self.queue_pong(&payload);
         }
     }
 
@@ -307,7 +307,7 @@ impl Sender {
     /// For a peer that is too slow: its Close then doesn't wait behind what it will never read. A message in
     /// pieces loses its end by it, so only a Close may follow.
     pub fn cut(&mut self) -> usize {
-        self.pongs = Pongs::default();
+        self.pongs = None;
         self.outbox.cut()
     }
 
@@ -333,14 +333,17 @@ impl Sender {
         if self.close_sent {
             return;
         }
-        if self.pongs.queued >= MAX_QUEUED_PONGS {
-            self.pongs.latest = Some(payload.clone());
+        if let Some(pongs) = &mut self.pongs
+            && pongs.queued >= MAX_QUEUED_PONGS
+        {
+            pongs.latest = Some(payload.clone());
             return;
         }
         let queued = self.push_control(OpCode::Pong, payload);
         debug_assert!(queued.is_ok(), "a Ping's payload has at most 125 bytes");
-        self.pongs.queued += 1;
-        self.pongs.queued_until = self.outbox.queued_total();
+        let pongs = self.pongs.get_or_insert_default();
+        pongs.queued += 1;
+        pongs.queued_until = self.outbox.queued_total();
     }
 
     fn push_control(&mut self, opcode: OpCode, payload: &[u8]) -> Result<(), SendError> {
