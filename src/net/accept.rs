@@ -15,7 +15,7 @@ use super::config::Config;
 use super::error::{Error, Timeout};
 use super::opening::{HEAD_READ_BYTES, within};
 use super::transport::Stream;
-use super::websocket::WebSocket;
+use super::websocket::{Setup, WebSocket};
 
 /// Accepts WebSocket connections by one configuration. Cloning it copies a reference.
 ///
@@ -38,13 +38,15 @@ use super::websocket::WebSocket;
 pub struct Acceptor {
     config: Arc<Config>,
     server: Arc<UpgradeConfig>,
+    setup: Setup,
 }
 
 impl Acceptor {
     /// Accepts by `config`.
     pub fn new(config: Config) -> Self {
         let server = Arc::new(config.server());
-        Self { config: Arc::new(config), server }
+        let setup = Setup::new(Role::Server, &config);
+        Self { config: Arc::new(config), server, setup }
     }
 
     /// Does the opening handshake. Who is refused gets an answer that says why.
@@ -147,9 +149,10 @@ impl<S: Stream> HttpRequest<S> {
     pub async fn upgrade(mut self) -> Result<Pending<S>, Error> {
         match self.request.upgrade() {
             Ok(upgrade) => {
-                let config = self.acceptor.config;
+                let Acceptor { config, setup, .. } = self.acceptor;
                 let answer = Answer { headers: config.headers.clone(), ..Answer::default() };
-                Ok(Pending { stream: self.stream, upgrade, config, answer })
+                let timeout = config.timeouts.handshake;
+                Ok(Pending { stream: self.stream, upgrade, setup, timeout, answer })
             }
             Err(error) => {
                 refuse(&mut self.stream, &error).await;
@@ -190,7 +193,8 @@ impl<S: Stream> HttpRequest<S> {
 pub struct Pending<S> {
     stream: S,
     upgrade: Upgrade,
-    config: Arc<Config>,
+    setup: Setup,
+    timeout: Option<Duration>,
     answer: Answer,
 }
 
@@ -232,8 +236,9 @@ impl<S: Stream> Pending<S> {
 
     /// Another configuration for this connection's limits, timeouts and compression level.
     #[must_use]
-    pub fn with_config(mut self, config: Arc<Config>) -> Self {
-        self.config = config;
+    pub fn with_config(mut self, config: &Config) -> Self {
+        self.setup = Setup::new(Role::Server, config);
+        self.timeout = config.timeouts.handshake;
         self
     }
 
@@ -260,14 +265,8 @@ impl<S: Stream> Pending<S> {
             self.stream.flush().await?;
             Ok(())
         };
-        within(self.config.timeouts.handshake, write).await?;
-        WebSocket::from_parts(
-            self.stream,
-            Role::Server,
-            accepted.negotiated,
-            &self.config,
-            accepted.remainder.into(),
-        )
+        within(self.timeout, write).await?;
+        WebSocket::set_up(self.stream, &self.setup, accepted.negotiated, accepted.remainder.into())
     }
 
     /// Rejects it, with one line that says why.

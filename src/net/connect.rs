@@ -12,7 +12,7 @@ use super::entropy;
 use super::error::Error;
 use super::opening::{HEAD_READ_BYTES, within};
 use super::transport::Stream;
-use super::websocket::WebSocket;
+use super::websocket::{Setup, WebSocket};
 
 /// Connects to WebSocket servers by one configuration.
 ///
@@ -29,12 +29,13 @@ use super::websocket::WebSocket;
 #[derive(Clone, Debug)]
 pub struct Connector {
     config: Config,
+    setup: Setup,
 }
 
 impl Connector {
     /// Connects by `config`.
     pub fn new(config: Config) -> Self {
-        Self { config }
+        Self { setup: Setup::new(Role::Client, &config), config }
     }
 
     /// Connects to `url` by TCP and does the opening handshake, all within `Timeouts::handshake`.
@@ -89,7 +90,7 @@ impl Connector {
         stream.flush().await?;
         let Connected { response, negotiated, remainder } =
             read_response(&mut stream, &mut handshake).await?;
-        let ws = WebSocket::from_parts(stream, Role::Client, negotiated, &self.config, remainder.into())?;
+        let ws = WebSocket::set_up(stream, &self.setup, negotiated, remainder.into())?;
         Ok((ws, response))
     }
 

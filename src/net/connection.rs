@@ -6,7 +6,8 @@
 //! weakly, and puts it on the flusher's list. So no task overwrites another's waker, and what was queued goes out
 //! even if nobody polls the connection. No waker of anybody's is called while the lock is held.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -45,10 +46,10 @@ pub(super) struct Connection<S> {
     pub(super) message_since: AtomicU64,
     /// How many bytes came since then.
     pub(super) message_bytes: AtomicU64,
-    /// The round-trip time of the newest heartbeat in microseconds, or `NEVER`.
-    round_trip: AtomicU64,
+    /// The round-trip time of the newest heartbeat in microseconds, or `u32::MAX`.
+    round_trip: AtomicU32,
     /// How many `Sender`s there are.
-    pub(super) senders: AtomicUsize,
+    pub(super) senders: AtomicU32,
     pub(super) helpers: Arc<Helpers>,
     pub(super) settings: Arc<Settings>,
     me: Weak<Self>,
@@ -67,25 +68,26 @@ pub(super) struct WriteSide<S> {
     /// `None` once the connection is over and its socket freed.
     transport: Option<Transport<S>>,
     out: proto::Sender,
-    waker: OwnWaker<S>,
+    /// The connection's own, once it was needed.
+    waker: Option<Waker>,
     /// Tasks that wait for room, or for the queue to be written.
-    waiters: Vec<(u64, Waker)>,
-    last_ticket: u64,
-    /// What outstanding permits may still queue, in bytes.
-    reserved_bytes: usize,
+    waiters: Waiters,
+    last_ticket: u32,
+    /// How many permits are outstanding.
+    permits: u32,
     /// Whether a message is being sent in pieces, which others wait for.
     is_streaming: bool,
     /// Whether the stream itself holds bytes that a flush hands on.
     needs_flush: bool,
     shutdown: Shutdown,
-    failure: Option<Failure>,
+    failure: Option<Box<Failure>>,
     /// Since when the socket has taken nothing although there is something.
     blocked_since: Millis,
     /// When a Close was queued.
     close_since: Millis,
     next_ping: Millis,
-    /// The heartbeat whose Pong is awaited: its number and when it was sent, in microseconds.
-    ping: Option<(u64, u64)>,
+    /// When the heartbeat whose Pong is awaited was sent, in microseconds, or `NEVER`. Its payload says so too.
+    ping_sent: u64,
     next_look: Millis,
     reader_task: Option<task::Id>,
 }
@@ -123,24 +125,30 @@ pub(super) enum Urgency {
     Fed,
 }
 
+/// Tasks that wait, each under its ticket; `None` while there are none.
+type Waiters = Option<Box<Vec<(Ticket, Waker)>>>;
+
+/// A task's place among the waiters.
+pub(super) type Ticket = NonZeroU32;
+
 /// Wakers to call once the lock is released.
 #[must_use]
 #[derive(Default)]
-pub(super) struct Wakes(Vec<(u64, Waker)>);
+pub(super) struct Wakes(Waiters);
 
 impl Wakes {
     #[inline]
     pub(super) fn wake(self) {
-        if !self.0.is_empty() {
-            self.wake_all();
+        if let Some(waiters) = self.0 {
+            wake_all(*waiters);
         }
     }
+}
 
-    #[cold]
-    fn wake_all(self) {
-        for (_, waker) in self.0 {
-            waker.wake();
-        }
+#[cold]
+fn wake_all(waiters: Vec<(Ticket, Waker)>) {
+    for (_, waker) in waiters {
+        waker.wake();
     }
 }
 
@@ -158,10 +166,10 @@ impl<S: Stream> Connection<S> {
             write: Mutex::new(WriteSide {
                 transport: Some(transport),
                 out,
-                waker: OwnWaker::new(me.clone()),
-                waiters: Vec::new(),
+                waker: None,
+                waiters: None,
                 last_ticket: 0,
-                reserved_bytes: 0,
+                permits: 0,
                 is_streaming: false,
                 needs_flush: false,
                 shutdown: Shutdown::No,
@@ -169,7 +177,7 @@ impl<S: Stream> Connection<S> {
                 blocked_since: NEVER,
                 close_since: NEVER,
                 next_ping,
-                ping: None,
+                ping_sent: NEVER,
                 next_look: NEVER,
                 reader_task: None,
             }),
@@ -183,8 +191,8 @@ impl<S: Stream> Connection<S> {
             last_message: AtomicU64::new(now),
             message_since: AtomicU64::new(NEVER),
             message_bytes: AtomicU64::new(0),
-            round_trip: AtomicU64::new(NEVER),
-            senders: AtomicUsize::new(0),
+            round_trip: AtomicU32::new(u32::MAX),
+            senders: AtomicU32::new(0),
             helpers,
             settings,
             me: me.clone(),
@@ -215,7 +223,7 @@ impl<S: Stream> Connection<S> {
     /// How the connection failed, if it did.
     #[inline]
     pub(super) fn failure(&self) -> Option<Failure> {
-        if self.has_failed.load(Ordering::Acquire) { self.lock().failure } else { None }
+        if self.has_failed.load(Ordering::Acquire) { self.lock().failure.as_deref().copied() } else { None }
     }
 
     /// Queues what `encode` encodes and writes it, unless it may wait.
@@ -347,6 +355,7 @@ impl<S: Stream> Connection<S> {
         let WriteSide { transport: Some(transport), waker, out, needs_flush, shutdown, .. } = write else {
             return Poll::Ready(Ok(()));
         };
+        let waker = &mut OwnWaker { made: waker, connection: &self.me };
         while out.queued_bytes() > 0 {
             let written = std::task::ready!(match out.single_output() {
                 Some(bytes) => transport.poll_write(waker, &[std::io::IoSlice::new(bytes)]),
@@ -443,7 +452,7 @@ impl<S: Stream> Connection<S> {
 
     fn fail_locked(&self, write: &mut WriteSide<S>, failure: Failure) -> Wakes {
         if write.failure.is_none() {
-            write.failure = Some(failure);
+            write.failure = Some(Box::new(failure));
         }
         self.has_failed.store(true, Ordering::Release);
         self.has_output.store(false, Ordering::Release);
@@ -468,7 +477,9 @@ impl<S: Stream> Connection<S> {
         let mut write = self.lock();
         let WriteSide { transport, waker, .. } = &mut *write;
         match transport {
-            Some(transport) => transport.poll_read_other(waker, into),
+            Some(transport) => {
+                transport.poll_read_other(&mut OwnWaker { made: waker, connection: &self.me }, into)
+            }
             None => Poll::Ready(Ok(0)),
         }
     }
@@ -480,11 +491,12 @@ impl<S: Stream> Connection<S> {
 
     /// A Pong came: if it answers our heartbeat, the round trip is over.
     pub(super) fn on_pong(&self, payload: &[u8]) {
-        let Ok(number) = <[u8; 8]>::try_from(payload) else { return };
+        let Ok(sent) = <[u8; 8]>::try_from(payload).map(u64::from_be_bytes) else { return };
         let mut write = self.lock();
-        if let Some((_, sent)) = write.ping.take_if(|(awaited, _)| *awaited == u64::from_be_bytes(number)) {
+        if sent != NEVER && write.ping_sent == sent {
+            write.ping_sent = NEVER;
             let micros = self.helpers.now_micros().saturating_sub(sent);
-            self.round_trip.store(micros, Ordering::Relaxed);
+            self.round_trip.store(u32::try_from(micros).unwrap_or(u32::MAX - 1), Ordering::Relaxed);
         }
     }
 
@@ -572,9 +584,8 @@ impl<S: Stream> Connection<S> {
         if write.blocked_since != NEVER {
             return Wakes::default();
         }
-        let number = now;
-        write.ping = Some((number, self.helpers.now_micros()));
-        let queued = write.out.ping(&number.to_be_bytes());
+        write.ping_sent = self.helpers.now_micros();
+        let queued = write.out.ping(&write.ping_sent.to_be_bytes());
         debug_assert!(queued.is_ok(), "eight bytes, and no Close was sent");
         self.write_out(write)
     }
@@ -592,7 +603,12 @@ impl<S: Stream> Connection<S> {
         if let (Some(transport), Timeout::Write | Timeout::Close) = (&write.transport, timeout) {
             transport.abort();
         }
-        wakes.0.extend(self.fail_locked(write, Failure::Timeout(timeout)).0);
+        // Whoever wasn't woken yet is now.
+        let failed = self.fail_locked(write, Failure::Timeout(timeout));
+        match (&mut wakes.0, failed.0) {
+            (Some(wakes), Some(failed)) => wakes.extend(*failed),
+            (none, failed) => *none = none.take().or(failed),
+        }
         wakes
     }
 }
@@ -600,8 +616,8 @@ impl<S: Stream> Connection<S> {
 impl<S> WriteSide<S> {
     #[inline]
     fn check(&self) -> Result<(), Error> {
-        match self.failure {
-            Some(failure) => Err(failure.into()),
+        match &self.failure {
+            Some(failure) => Err((**failure).into()),
             None => Ok(()),
         }
     }
@@ -614,7 +630,7 @@ impl<S> WriteSide<S> {
 
     #[inline]
     fn has_room_in_bytes(&self, limits: &Limits) -> bool {
-        self.out.queued_bytes() + self.reserved_bytes <= limits.max_queued_bytes
+        self.out.queued_bytes() + self.permits as usize * PERMIT_BYTES <= limits.max_queued_bytes
     }
 
     fn want_shutdown(&mut self) {
@@ -624,14 +640,22 @@ impl<S> WriteSide<S> {
     }
 
     /// Registers a task that waits; `ticket` is its place, kept from one poll to the next.
-    fn wait(&mut self, cx: &Context<'_>, ticket: &mut Option<u64>) {
+    fn wait(&mut self, cx: &Context<'_>, ticket: &mut Option<Ticket>) {
+        let waiters = self.waiters.get_or_insert_default();
         let id = *ticket.get_or_insert_with(|| {
-            self.last_ticket += 1;
-            self.last_ticket
+            // After 2^32 waits the numbers come again: one that still stands is passed over.
+            loop {
+                self.last_ticket = self.last_ticket.wrapping_add(1);
+                if let Some(id) = Ticket::new(self.last_ticket)
+                    && waiters.iter().all(|(other, _)| *other != id)
+                {
+                    return id;
+                }
+            }
         });
-        match self.waiters.iter_mut().find(|(other, _)| *other == id) {
+        match waiters.iter_mut().find(|(other, _)| *other == id) {
             Some((_, waker)) => waker.clone_from(cx.waker()),
-            None => self.waiters.push((id, cx.waker().clone())),
+            None => waiters.push((id, cx.waker().clone())),
         }
     }
 }
@@ -663,19 +687,19 @@ pub(super) trait Outlet: Send + Sync {
     fn cut(&self) -> usize;
 
     /// Waits for room.
-    fn poll_room(&self, cx: &Context<'_>, ticket: &mut Option<u64>) -> Poll<Result<(), Error>>;
+    fn poll_room(&self, cx: &Context<'_>, ticket: &mut Option<Ticket>) -> Poll<Result<(), Error>>;
 
     /// Waits for room and takes it for a permit.
-    fn poll_reserve(&self, cx: &Context<'_>, ticket: &mut Option<u64>) -> Poll<Result<(), Error>>;
+    fn poll_reserve(&self, cx: &Context<'_>, ticket: &mut Option<Ticket>) -> Poll<Result<(), Error>>;
 
     /// Gives a permit's room back.
     fn unreserve(&self);
 
     /// Waits until no message is being sent in pieces and begins one.
-    fn poll_begin(&self, cx: &Context<'_>, ticket: &mut Option<u64>) -> Poll<Result<(), Error>>;
+    fn poll_begin(&self, cx: &Context<'_>, ticket: &mut Option<Ticket>) -> Poll<Result<(), Error>>;
 
     /// Waits for room for a piece of the message begun.
-    fn poll_room_for_piece(&self, cx: &Context<'_>, ticket: &mut Option<u64>) -> Poll<Result<(), Error>>;
+    fn poll_room_for_piece(&self, cx: &Context<'_>, ticket: &mut Option<Ticket>) -> Poll<Result<(), Error>>;
 
     /// The message in pieces is over.
     fn end_pieces(&self);
@@ -684,12 +708,12 @@ pub(super) trait Outlet: Send + Sync {
     fn poll_flushed(
         &self,
         cx: &Context<'_>,
-        ticket: &mut Option<u64>,
+        ticket: &mut Option<Ticket>,
         target: &mut Option<u64>,
     ) -> Poll<Result<(), Error>>;
 
     /// A task waits no longer.
-    fn stop_waiting(&self, ticket: u64);
+    fn stop_waiting(&self, ticket: Ticket);
 
     /// Bytes that wait to be written.
     fn queued_bytes(&self) -> usize;
@@ -741,25 +765,25 @@ impl<S: Stream> Outlet for Connection<S> {
         dropped
     }
 
-    fn poll_room(&self, cx: &Context<'_>, ticket: &mut Option<u64>) -> Poll<Result<(), Error>> {
+    fn poll_room(&self, cx: &Context<'_>, ticket: &mut Option<Ticket>) -> Poll<Result<(), Error>> {
         self.poll_until(cx, ticket, |write| write.has_room(&self.settings.limits))
     }
 
-    fn poll_reserve(&self, cx: &Context<'_>, ticket: &mut Option<u64>) -> Poll<Result<(), Error>> {
+    fn poll_reserve(&self, cx: &Context<'_>, ticket: &mut Option<Ticket>) -> Poll<Result<(), Error>> {
         self.poll_until(cx, ticket, |write| {
             let has_room = write.has_room(&self.settings.limits);
             if has_room {
-                write.reserved_bytes += PERMIT_BYTES;
+                write.permits += 1;
             }
             has_room
         })
     }
 
     fn unreserve(&self) {
-        self.change_and_wake(|write| write.reserved_bytes -= PERMIT_BYTES);
+        self.change_and_wake(|write| write.permits -= 1);
     }
 
-    fn poll_begin(&self, cx: &Context<'_>, ticket: &mut Option<u64>) -> Poll<Result<(), Error>> {
+    fn poll_begin(&self, cx: &Context<'_>, ticket: &mut Option<Ticket>) -> Poll<Result<(), Error>> {
         self.poll_until(cx, ticket, |write| {
             let has_room = write.has_room(&self.settings.limits);
             write.is_streaming |= has_room;
@@ -767,7 +791,7 @@ impl<S: Stream> Outlet for Connection<S> {
         })
     }
 
-    fn poll_room_for_piece(&self, cx: &Context<'_>, ticket: &mut Option<u64>) -> Poll<Result<(), Error>> {
+    fn poll_room_for_piece(&self, cx: &Context<'_>, ticket: &mut Option<Ticket>) -> Poll<Result<(), Error>> {
         self.poll_until(cx, ticket, |write| write.has_room_in_bytes(&self.settings.limits))
     }
 
@@ -778,7 +802,7 @@ impl<S: Stream> Outlet for Connection<S> {
     fn poll_flushed(
         &self,
         cx: &Context<'_>,
-        ticket: &mut Option<u64>,
+        ticket: &mut Option<Ticket>,
         target: &mut Option<u64>,
     ) -> Poll<Result<(), Error>> {
         let mut write = self.lock();
@@ -797,8 +821,11 @@ impl<S: Stream> Outlet for Connection<S> {
         Poll::Pending
     }
 
-    fn stop_waiting(&self, ticket: u64) {
-        self.lock().waiters.retain(|(other, _)| *other != ticket);
+    fn stop_waiting(&self, ticket: Ticket) {
+        let mut write = self.lock();
+        if let Some(waiters) = &mut write.waiters {
+            waiters.retain(|(other, _)| *other != ticket);
+        }
     }
 
     fn queued_bytes(&self) -> usize {
@@ -812,8 +839,8 @@ impl<S: Stream> Outlet for Connection<S> {
 
     fn round_trip(&self) -> Option<Duration> {
         match self.round_trip.load(Ordering::Relaxed) {
-            NEVER => None,
-            micros => Some(Duration::from_micros(micros)),
+            u32::MAX => None,
+            micros => Some(Duration::from_micros(micros.into())),
         }
     }
 
@@ -834,7 +861,7 @@ impl<S: Stream> Connection<S> {
     fn poll_until(
         &self,
         cx: &Context<'_>,
-        ticket: &mut Option<u64>,
+        ticket: &mut Option<Ticket>,
         take: impl FnOnce(&mut WriteSide<S>) -> bool,
     ) -> Poll<Result<(), Error>> {
         let mut write = self.lock();
@@ -904,7 +931,7 @@ impl<S: Stream> Watched for Connection<S> {
 fn write_many<S: Stream>(
     out: &proto::Sender,
     transport: &mut Transport<S>,
-    waker: &mut OwnWaker<S>,
+    waker: &mut OwnWaker<'_, S>,
 ) -> Poll<std::io::Result<usize>> {
     let mut slices = [std::io::IoSlice::new(&[]); MAX_SLICES];
     let filled = out.output(&mut slices);

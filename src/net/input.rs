@@ -69,8 +69,8 @@ fn give_another(buffer: Vec<u8>) {
 #[derive(Debug, Default)]
 pub(super) struct Input {
     buffer: Vec<u8>,
-    start: usize,
-    end: usize,
+    start: u32,
+    end: u32,
     /// Whether the buffer counts in `KEPT`.
     is_kept: bool,
 }
@@ -78,12 +78,13 @@ pub(super) struct Input {
 impl Input {
     /// The first `end` bytes of a buffer from the pool.
     pub(super) fn from_buffer(buffer: Vec<u8>, end: usize) -> Self {
-        Self { buffer, start: 0, end, is_kept: false }
+        Self { buffer, start: 0, end: end as u32, is_kept: false }
     }
 
     /// Bytes of one's own.
     pub(super) fn from_bytes(bytes: Vec<u8>) -> Self {
-        let end = bytes.len();
+        // What came behind a handshake, or a part of a read buffer: far less than 4 GiB.
+        let end = bytes.len() as u32;
         Self { buffer: bytes, start: 0, end, is_kept: false }
     }
 
@@ -93,12 +94,12 @@ impl Input {
 
     /// The unread bytes.
     pub(super) fn unread(&mut self) -> &mut [u8] {
-        &mut self.buffer[self.start..self.end]
+        &mut self.buffer[self.start as usize..self.end as usize]
     }
 
     /// Leaves the last `left` bytes unread.
     pub(super) fn leave(&mut self, left: usize) {
-        self.start = self.end - left;
+        self.start = self.end - left as u32;
     }
 
     /// The input is used up, or never wanted: the buffer goes back.

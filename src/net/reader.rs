@@ -34,8 +34,7 @@ pub(super) struct Reader<S: Stream> {
     /// Whether senders in this task may leave their messages to the reader.
     tracks_task: bool,
     task: Option<task::Id>,
-    end: Option<End>,
-    close_frame: Option<CloseFrame>,
+    end: Option<Box<End>>,
     /// Whether the socket is freed, or somebody else sees to it.
     is_finished: bool,
     /// Whether it only winds the connection up, in a task of the runtime's.
@@ -43,12 +42,12 @@ pub(super) struct Reader<S: Stream> {
 }
 
 /// How reading ended.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 enum End {
-    /// By the peer's Close.
-    Close,
-    /// Otherwise.
-    Failed(Failure),
+    /// By the peer's Close, which may bear a code and a reason.
+    Close(Option<CloseFrame>),
+    /// Otherwise, after the peer's Close or without one.
+    Failed(Failure, Option<CloseFrame>),
 }
 
 /// How messages are wanted.
@@ -77,7 +76,6 @@ impl<S: Stream> Reader<S> {
             tracks_task: false,
             task: None,
             end: None,
-            close_frame: None,
             is_finished: false,
             is_detached: false,
         }
@@ -100,7 +98,9 @@ impl<S: Stream> Reader<S> {
 
     /// The peer's Close frame, if one with a code has come.
     pub(super) fn close_frame(&self) -> Option<&CloseFrame> {
-        self.close_frame.as_ref()
+        match self.end.as_deref()? {
+            End::Close(frame) | End::Failed(_, frame) => frame.as_ref(),
+        }
     }
 
     /// The next message; `None` after the peer's Close.
@@ -189,10 +189,10 @@ impl<S: Stream> Reader<S> {
     /// The next message or piece. Control frames are answered here.
     fn poll_event(&mut self, cx: &mut Context<'_>, delivery: Delivery) -> Poll<Result<Option<Event>, Error>> {
         loop {
-            match self.end {
+            match self.end.as_deref() {
                 None => {}
-                Some(End::Close) => return Poll::Ready(Ok(None)),
-                Some(End::Failed(failure)) => return Poll::Ready(Err(failure.into())),
+                Some(End::Close(_)) => return Poll::Ready(Ok(None)),
+                Some(End::Failed(failure, _)) => return Poll::Ready(Err((*failure).into())),
             }
             if !self.is_used_up {
                 match self.decode(delivery) {
@@ -207,7 +207,7 @@ impl<S: Stream> Reader<S> {
                     }
                     Err(error) => {
                         self.connection.fail_protocol(error);
-                        self.end(End::Failed(Failure::Protocol(error)));
+                        self.end(End::Failed(Failure::Protocol(error), None));
                     }
                 }
                 continue;
@@ -250,16 +250,15 @@ impl<S: Stream> Reader<S> {
                 self.connection.answer(&event);
                 self.connection.flush_now();
                 if let Event::Close(frame) = event {
-                    self.close_frame = frame;
+                    self.end(End::Close(frame));
                 }
-                self.end(End::Close);
             }
             Event::Message(_) | Event::Piece(_) => {}
         }
     }
 
     fn end(&mut self, end: End) {
-        self.end = Some(end);
+        self.end = Some(Box::new(end));
         self.input.release();
         self.connection.has_input.store(false, Relaxed);
     }
@@ -313,7 +312,7 @@ impl<S: Stream> Reader<S> {
         self.connection.free(failure, false);
         self.half = None;
         self.is_finished = true;
-        self.end(End::Failed(failure));
+        self.end(End::Failed(failure, None));
     }
 
     /// The socket is empty: the deadlines of the peer's silence begin.
@@ -347,7 +346,7 @@ impl<S: Stream> Reader<S> {
         connection.confirm_miss();
         match connection.failure() {
             Some(failure) => {
-                self.end(End::Failed(failure));
+                self.end(End::Failed(failure, None));
                 Poll::Ready(())
             }
             None => Poll::Pending,
@@ -369,9 +368,9 @@ impl<S: Stream> Reader<S> {
             let _ = ready!(self.poll_event(cx, Delivery::Pieces));
         }
         ready!(self.poll_drain(cx));
-        Poll::Ready(match self.end {
-            Some(End::Failed(Failure::Closed)) | Some(End::Close) | None => Ok(()),
-            Some(End::Failed(failure)) => Err(failure.into()),
+        Poll::Ready(match self.end.as_deref() {
+            Some(End::Failed(Failure::Closed, _) | End::Close(_)) | None => Ok(()),
+            Some(End::Failed(failure, _)) => Err((*failure).into()),
         })
     }
 
@@ -389,8 +388,9 @@ impl<S: Stream> Reader<S> {
         let drained = loop {
             self.connection.reader.register(cx.waker());
             if let Some(failure) = self.connection.failure() {
-                if let Some(End::Close) = self.end {
-                    self.end = Some(End::Failed(failure));
+                if let Some(End::Close(frame)) = self.end.as_deref_mut() {
+                    let frame = frame.take();
+                    self.end(End::Failed(failure, frame));
                 }
                 break Poll::Ready(());
             }
@@ -453,7 +453,7 @@ impl<S: Stream> Drop for Reader<S> {
             half: self.half.take(),
             proto: std::mem::replace(&mut self.proto, proto::Receiver::new(Role::Server, limits)),
             input: std::mem::take(&mut self.input),
-            close_frame: None,
+            end: self.end.take(),
             is_finished: false,
             is_detached: true,
             ..*self

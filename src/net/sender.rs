@@ -11,7 +11,7 @@ use futures_sink::Sink;
 
 use crate::proto::{CloseFrame, Kind, Message, Piece, Prepared};
 
-use super::connection::{Connection, Outlet, Urgency};
+use super::connection::{Connection, Outlet, Ticket, Urgency};
 use super::error::{Error, TrySendError};
 use super::transport::Stream;
 
@@ -24,15 +24,21 @@ use super::transport::Stream;
 /// When the last `Sender` and the reading half are gone, the connection is closed with 1001.
 pub struct Sender {
     outlet: Arc<dyn Outlet>,
-    /// The place among the waiters that the [`Sink`] has.
-    ticket: Option<u64>,
+    /// What the [`Sink`] is at, once it was used as one.
+    sink: Option<Box<SinkState>>,
+}
+
+#[derive(Default)]
+struct SinkState {
+    /// Its place among the waiters.
+    ticket: Option<Ticket>,
     flush_target: Option<u64>,
 }
 
 impl Sender {
     pub(super) fn new(outlet: Arc<dyn Outlet>) -> Self {
         outlet.retain();
-        Self { outlet, ticket: None, flush_target: None }
+        Self { outlet, sink: None }
     }
 
     /// Sends a message: waits for room in the queue, encodes it and writes as much as the socket takes.
@@ -225,7 +231,7 @@ impl Clone for Sender {
 
 impl Drop for Sender {
     fn drop(&mut self) {
-        if let Some(ticket) = self.ticket {
+        if let Some(ticket) = self.sink.as_ref().and_then(|sink| sink.ticket) {
             self.outlet.stop_waiting(ticket);
         }
         self.outlet.release();
@@ -243,8 +249,8 @@ impl Sink<Message> for Sender {
     type Error = Error;
 
     fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        let Self { outlet, ticket, .. } = &mut *self;
-        outlet.poll_room(cx, ticket)
+        let Self { outlet, sink } = &mut *self;
+        outlet.poll_room(cx, &mut sink.get_or_insert_default().ticket)
     }
 
     fn start_send(self: Pin<&mut Self>, message: Message) -> Result<(), Error> {
@@ -257,7 +263,8 @@ impl Sink<Message> for Sender {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        let Self { outlet, ticket, flush_target } = &mut *self;
+        let Self { outlet, sink } = &mut *self;
+        let SinkState { ticket, flush_target } = &mut **sink.get_or_insert_default();
         let flushed = ready!(outlet.poll_flushed(cx, ticket, flush_target));
         *flush_target = None;
         Poll::Ready(flushed)
@@ -359,7 +366,7 @@ pub(super) struct SendMessage<'a, S: Stream> {
     message: Option<Message>,
     urgency: Urgency,
     /// Its place among the waiters, once it has to wait.
-    ticket: Option<u64>,
+    ticket: Option<Ticket>,
 }
 
 impl<'a, S: Stream> SendMessage<'a, S> {
@@ -414,13 +421,13 @@ impl<S: Stream> Drop for SendMessage<'_, S> {
 /// A place among the waiters, given back when the wait is dropped.
 struct Wait<'a, F> {
     outlet: &'a dyn Outlet,
-    ticket: Option<u64>,
+    ticket: Option<Ticket>,
     poll: F,
 }
 
 impl<'a, F> Wait<'a, F>
 where
-    F: FnMut(&dyn Outlet, &Context<'_>, &mut Option<u64>) -> Poll<Result<(), Error>> + Unpin,
+    F: FnMut(&dyn Outlet, &Context<'_>, &mut Option<Ticket>) -> Poll<Result<(), Error>> + Unpin,
 {
     fn new(outlet: &'a dyn Outlet, poll: F) -> Self {
         Self { outlet, ticket: None, poll }

@@ -27,15 +27,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Stream for S {}
 pub(super) enum Transport<S> {
     /// The writing half of a `TcpStream`.
     Tcp(OwnedWriteHalf),
-    /// All of any other stream.
-    Other(S),
+    /// All of any other stream; boxed, since every `TcpStream` would keep room for it.
+    Other(Box<S>),
 }
 
 /// Splits off the reading half, if the stream is a `TcpStream`.
 pub(super) fn split<S: Stream>(stream: S) -> (Option<OwnedReadHalf>, Transport<S>) {
     let mut stream = Some(stream);
     let Some(tcp) = (&mut stream as &mut dyn Any).downcast_mut::<Option<TcpStream>>() else {
-        return (None, Transport::Other(stream.expect("it was just put there")));
+        return (None, Transport::Other(Box::new(stream.expect("it was just put there"))));
     };
     let tcp = tcp.take().expect("it was just put there");
     // A frame must not wait for the answer to the last one. A socket that can't do that works all the same.
@@ -52,7 +52,7 @@ impl<S: Stream> Transport<S> {
     /// socket.
     pub(super) fn poll_write(
         &mut self,
-        waker: &mut OwnWaker<S>,
+        waker: &mut OwnWaker<'_, S>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         match self {
@@ -70,7 +70,7 @@ impl<S: Stream> Transport<S> {
                 }
             },
             Self::Other(stream) => unconstrained(waker.get(), |cx| {
-                let stream = Pin::new(&mut *stream);
+                let stream = Pin::new(&mut **stream);
                 match slices {
                     [one] => stream.poll_write(cx, one),
                     many if stream.is_write_vectored() => stream.poll_write_vectored(cx, many),
@@ -81,25 +81,25 @@ impl<S: Stream> Transport<S> {
     }
 
     /// Hands on what the stream itself buffers, as TLS does.
-    pub(super) fn poll_flush(&mut self, waker: &mut OwnWaker<S>) -> Poll<io::Result<()>> {
+    pub(super) fn poll_flush(&mut self, waker: &mut OwnWaker<'_, S>) -> Poll<io::Result<()>> {
         match self {
             Self::Tcp(_) => Poll::Ready(Ok(())),
-            Self::Other(stream) => unconstrained(waker.get(), |cx| Pin::new(&mut *stream).poll_flush(cx)),
+            Self::Other(stream) => unconstrained(waker.get(), |cx| Pin::new(&mut **stream).poll_flush(cx)),
         }
     }
 
     /// Tells the peer that nothing more comes.
-    pub(super) fn poll_shutdown(&mut self, waker: &mut OwnWaker<S>) -> Poll<io::Result<()>> {
+    pub(super) fn poll_shutdown(&mut self, waker: &mut OwnWaker<'_, S>) -> Poll<io::Result<()>> {
         match self {
             Self::Tcp(half) => Pin::new(half).poll_shutdown(&mut Context::from_waker(waker.get())),
-            Self::Other(stream) => unconstrained(waker.get(), |cx| Pin::new(&mut *stream).poll_shutdown(cx)),
+            Self::Other(stream) => unconstrained(waker.get(), |cx| Pin::new(&mut **stream).poll_shutdown(cx)),
         }
     }
 
     /// Reads from a stream that isn't TCP; TCP is read by its other half.
     pub(super) fn poll_read_other(
         &mut self,
-        waker: &mut OwnWaker<S>,
+        waker: &mut OwnWaker<'_, S>,
         into: ReadInto<'_>,
     ) -> Poll<io::Result<usize>> {
         match self {
@@ -107,7 +107,7 @@ impl<S: Stream> Transport<S> {
             Self::Other(stream) => {
                 let mut into = Some(into);
                 unconstrained(waker.get(), |cx| match into.take() {
-                    Some(into) => poll_read(Pin::new(&mut *stream), cx, into),
+                    Some(into) => poll_read(Pin::new(&mut **stream), cx, into),
                     None => Poll::Pending,
                 })
             }

@@ -12,18 +12,15 @@ use super::transport::Stream;
 
 /// Makes the connection's waker when it is first needed.
 #[derive(Debug)]
-pub(super) struct OwnWaker<S> {
-    made: Option<Waker>,
-    connection: Weak<Connection<S>>,
+pub(super) struct OwnWaker<'a, S> {
+    /// Where the connection keeps it.
+    pub(super) made: &'a mut Option<Waker>,
+    pub(super) connection: &'a Weak<Connection<S>>,
 }
 
-impl<S: Stream> OwnWaker<S> {
-    pub(super) fn new(connection: Weak<Connection<S>>) -> Self {
-        Self { made: None, connection }
-    }
-
+impl<S: Stream> OwnWaker<'_, S> {
     pub(super) fn get(&mut self) -> &Waker {
-        let connection = &self.connection;
+        let connection = self.connection;
         self.made.get_or_insert_with(|| Waker::from(Arc::new(Signal(connection.clone()))))
     }
 }

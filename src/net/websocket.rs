@@ -11,6 +11,7 @@ use futures_sink::Sink;
 use tokio::net::TcpStream;
 
 use crate::handshake::Negotiated;
+use crate::proto::deflate::DeflateConfig;
 use crate::proto::{self, CloseFrame, Kind, Message, Piece, Prepared, Role};
 
 use super::config::Config;
@@ -40,11 +41,21 @@ use super::transport::{self, Stream};
 /// # }
 /// ```
 pub struct WebSocket<S: Stream = TcpStream> {
+    // Boxed, so that a task which holds it, and every future that it is moved through, stays small.
+    halves: Box<Halves<S>>,
+}
+
+/// The two directions of a connection.
+struct Halves<S: Stream> {
     // Dropped before the reader, which looks whether there are senders left.
     sender: Sender,
     reader: Reader<S>,
-    negotiated: Arc<Negotiated>,
+    /// `None` where nothing was agreed on.
+    negotiated: Option<Box<Negotiated>>,
 }
+
+/// What is negotiated where nothing is.
+static NOTHING: Negotiated = Negotiated { subprotocol: None, deflate: None };
 
 impl<S: Stream> WebSocket<S> {
     /// A connection on a stream whose opening handshake was done elsewhere.
@@ -68,22 +79,34 @@ impl<S: Stream> WebSocket<S> {
         config: &Config,
         unread: Vec<u8>,
     ) -> Result<Self, Error> {
+        let setup = Setup::new(role, config);
+        Self::set_up(stream, &setup, negotiated, unread)
+    }
+
+    pub(super) fn set_up(
+        stream: S,
+        setup: &Setup,
+        negotiated: Negotiated,
+        unread: Vec<u8>,
+    ) -> Result<Self, Error> {
+        let Setup { settings, deflate } = setup;
+        let (role, limits) = (settings.role, settings.limits);
         let helpers = Helpers::current()?;
-        let mut receiver = proto::Receiver::new(role, config.limits);
+        let mut receiver = proto::Receiver::new(role, limits);
         let mut out = match role {
             Role::Server => proto::Sender::server(),
             Role::Client => proto::Sender::client(super::entropy::mask_key),
         };
         if let Some(params) = negotiated.deflate {
             receiver = receiver.with_deflate(params);
-            out = out.with_deflate(params, &config.deflate.unwrap_or_default());
+            out = out.with_deflate(params, deflate);
         }
-        let settings = Arc::new(Settings { role, limits: config.limits, timeouts: config.timeouts });
         let (half, transport) = transport::split(stream);
-        let connection = Connection::new(transport, out, settings, helpers);
+        let connection = Connection::new(transport, out, settings.clone(), helpers);
         let sender = Sender::new(connection.clone());
         let reader = Reader::new(connection, half, receiver, unread);
-        Ok(Self { sender, reader, negotiated: Arc::new(negotiated) })
+        let negotiated = (negotiated != NOTHING).then(|| Box::new(negotiated));
+        Ok(Self { halves: Box::new(Halves { sender, reader, negotiated }) })
     }
 
     /// Receives the next message; `None` once the peer has closed.
@@ -101,7 +124,7 @@ impl<S: Stream> WebSocket<S> {
     #[inline(always)]
     pub fn recv(&mut self) -> impl Future<Output = Result<Option<Message>, Error>> + Send {
         // Not an `async fn`: that moves every message once more.
-        poll_fn(|cx| self.reader.poll_message(cx))
+        poll_fn(|cx| self.halves.reader.poll_message(cx))
     }
 
     /// Receives the next piece of a message as its bytes arrive: text checked, compressed data inflated.
@@ -114,7 +137,7 @@ impl<S: Stream> WebSocket<S> {
     ///
     /// As [`WebSocket::recv`].
     pub async fn recv_piece(&mut self) -> Result<Option<Piece>, Error> {
-        poll_fn(|cx| self.reader.poll_piece(cx)).await
+        poll_fn(|cx| self.halves.reader.poll_piece(cx)).await
     }
 
     /// Sends a message. While input waits to be received it stays in the queue; else it is written at once.
@@ -129,7 +152,7 @@ impl<S: Stream> WebSocket<S> {
     #[inline(always)]
     pub fn send(&mut self, message: impl Into<Message>) -> impl Future<Output = Result<(), Error>> + Send {
         let urgency = self.urgency();
-        SendMessage::new(self.reader.connection(), message.into(), urgency)
+        SendMessage::new(self.halves.reader.connection(), message.into(), urgency)
     }
 
     /// As [`WebSocket::send`], but leaves the message to [`WebSocket::flush`], or to whatever is written next.
@@ -142,7 +165,7 @@ impl<S: Stream> WebSocket<S> {
     ///
     /// As [`WebSocket::send`].
     pub async fn feed(&mut self, message: impl Into<Message>) -> Result<(), Error> {
-        self.sender.feed(message).await
+        self.halves.sender.feed(message).await
     }
 
     /// Sends a message that was encoded before, by reference.
@@ -155,7 +178,7 @@ impl<S: Stream> WebSocket<S> {
     ///
     /// As [`WebSocket::send`].
     pub async fn send_prepared(&mut self, prepared: &Prepared) -> Result<(), Error> {
-        self.sender.send_prepared(prepared).await
+        self.halves.sender.send_prepared(prepared).await
     }
 
     /// Sends a message if there is room for it at once.
@@ -164,7 +187,7 @@ impl<S: Stream> WebSocket<S> {
     ///
     /// As [`Sender::try_send`].
     pub fn try_send(&mut self, message: impl Into<Message>) -> Result<(), TrySendError<Message>> {
-        self.sender.try_send(message)
+        self.halves.sender.try_send(message)
     }
 
     /// Begins a message that is sent in pieces.
@@ -177,7 +200,7 @@ impl<S: Stream> WebSocket<S> {
     ///
     /// As [`Sender::begin`].
     pub async fn begin(&mut self, kind: Kind) -> Result<MessageWriter<'_>, Error> {
-        self.sender.begin(kind).await
+        self.halves.sender.begin(kind).await
     }
 
     /// Waits for room and takes it for one message.
@@ -190,7 +213,7 @@ impl<S: Stream> WebSocket<S> {
     ///
     /// As [`Sender::reserve`].
     pub async fn reserve(&mut self) -> Result<Permit<'_>, Error> {
-        self.sender.reserve().await
+        self.halves.sender.reserve().await
     }
 
     /// Waits until everything that was sent is written.
@@ -203,7 +226,7 @@ impl<S: Stream> WebSocket<S> {
     ///
     /// As [`Sender::flush`].
     pub async fn flush(&mut self) -> Result<(), Error> {
-        self.sender.flush().await
+        self.halves.sender.flush().await
     }
 
     /// Queues a Ping of at most 125 bytes. Heartbeats go by themselves.
@@ -212,7 +235,7 @@ impl<S: Stream> WebSocket<S> {
     ///
     /// As [`Sender::ping`].
     pub fn ping(&mut self, payload: &[u8]) -> Result<(), Error> {
-        self.sender.ping(payload)
+        self.halves.sender.ping(payload)
     }
 
     /// Closes: sends a Close behind everything else and waits for the peer's, and for the end of the stream.
@@ -228,48 +251,49 @@ impl<S: Stream> WebSocket<S> {
     ///
     /// The Close is queued when it is first polled; calling it again waits on.
     pub async fn close(&mut self, frame: impl Into<Option<CloseFrame>>) -> Result<(), Error> {
-        if !self.sender.is_closed() {
-            self.sender.close(frame)?;
+        if !self.halves.sender.is_closed() {
+            self.halves.sender.close(frame)?;
         }
-        poll_fn(|cx| self.reader.poll_close(cx)).await
+        poll_fn(|cx| self.halves.reader.poll_close(cx)).await
     }
 
     /// A handle that sends on this connection from any task.
     pub fn sender(&mut self) -> Sender {
-        self.reader.track_task();
-        self.sender.clone()
+        self.halves.reader.track_task();
+        self.halves.sender.clone()
     }
 
     /// Two halves that two tasks can use at once.
     pub fn split(mut self) -> (Sender, Receiver<S>) {
-        self.reader.track_task();
-        (self.sender, Receiver { reader: self.reader, negotiated: self.negotiated })
+        self.halves.reader.track_task();
+        let Halves { sender, reader, negotiated } = *self.halves;
+        (sender, Receiver { reader: Box::new(reader), negotiated })
     }
 
     /// The Close with which the peer ended the connection, if it bore a code.
     pub fn close_frame(&self) -> Option<&CloseFrame> {
-        self.reader.close_frame()
+        self.halves.reader.close_frame()
     }
 
     /// What the two sides agreed on in the handshake.
     pub fn negotiated(&self) -> &Negotiated {
-        &self.negotiated
+        self.halves.negotiated.as_deref().unwrap_or(&NOTHING)
     }
 
     /// The round-trip time of the newest heartbeat that was answered.
     pub fn round_trip_time(&self) -> Option<Duration> {
-        self.sender.round_trip_time()
+        self.halves.sender.round_trip_time()
     }
 
     #[inline]
     fn urgency(&self) -> Urgency {
-        if self.reader.has_input() { Urgency::Deferred } else { Urgency::Now }
+        if self.halves.reader.has_input() { Urgency::Deferred } else { Urgency::Now }
     }
 }
 
 impl<S: Stream> std::fmt::Debug for WebSocket<S> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("WebSocket").field("negotiated", &self.negotiated).finish_non_exhaustive()
+        f.debug_struct("WebSocket").field("negotiated", self.negotiated()).finish_non_exhaustive()
     }
 }
 
@@ -278,7 +302,7 @@ impl<S: Stream> MessageStream for WebSocket<S> {
     type Item = Result<Message, Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.reader.poll_message(cx).map(Result::transpose)
+        self.halves.reader.poll_message(cx).map(Result::transpose)
     }
 }
 
@@ -287,22 +311,22 @@ impl<S: Stream> Sink<Message> for WebSocket<S> {
     type Error = Error;
 
     fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        Pin::new(&mut self.sender).poll_ready(cx)
+        Pin::new(&mut self.halves.sender).poll_ready(cx)
     }
 
     fn start_send(mut self: Pin<&mut Self>, message: Message) -> Result<(), Error> {
-        Pin::new(&mut self.sender).start_send(message)
+        Pin::new(&mut self.halves.sender).start_send(message)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        Pin::new(&mut self.sender).poll_flush(cx)
+        Pin::new(&mut self.halves.sender).poll_flush(cx)
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        if !self.sender.is_closed() {
-            ready!(Pin::new(&mut self.sender).poll_close(cx))?;
+        if !self.halves.sender.is_closed() {
+            ready!(Pin::new(&mut self.halves.sender).poll_close(cx))?;
         }
-        self.reader.poll_close(cx)
+        self.halves.reader.poll_close(cx)
     }
 }
 
@@ -310,8 +334,8 @@ impl<S: Stream> Sink<Message> for WebSocket<S> {
 ///
 /// Dropped while there are [`Sender`]s, the connection goes on: what comes is dropped, Pings are answered.
 pub struct Receiver<S: Stream = TcpStream> {
-    reader: Reader<S>,
-    negotiated: Arc<Negotiated>,
+    reader: Box<Reader<S>>,
+    negotiated: Option<Box<Negotiated>>,
 }
 
 impl<S: Stream> Receiver<S> {
@@ -366,13 +390,13 @@ impl<S: Stream> Receiver<S> {
 
     /// What the two sides agreed on in the handshake.
     pub fn negotiated(&self) -> &Negotiated {
-        &self.negotiated
+        self.negotiated.as_deref().unwrap_or(&NOTHING)
     }
 }
 
 impl<S: Stream> std::fmt::Debug for Receiver<S> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Receiver").field("negotiated", &self.negotiated).finish_non_exhaustive()
+        f.debug_struct("Receiver").field("negotiated", self.negotiated()).finish_non_exhaustive()
     }
 }
 
@@ -382,5 +406,21 @@ impl<S: Stream> MessageStream for Receiver<S> {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         self.reader.poll_message(cx).map(Result::transpose)
+    }
+}
+
+/// What connections of one configuration share.
+#[derive(Clone, Debug)]
+pub(super) struct Setup {
+    settings: Arc<Settings>,
+    deflate: DeflateConfig,
+}
+
+impl Setup {
+    pub(super) fn new(role: Role, config: &Config) -> Self {
+        Self {
+            settings: Arc::new(Settings { role, limits: config.limits, timeouts: config.timeouts }),
+            deflate: config.deflate.unwrap_or_default(),
+        }
     }
 }

@@ -128,8 +128,7 @@ mod tests {
 
     #[test]
     fn the_masks_direction_is_judged_at_the_second_byte() {
-        let poll =
-            |role, bytes: &mut [u8]| Decoder::new().poll_header(role, &bounds(), &mut &mut *bytes);
+        let poll = |role, bytes: &mut [u8]| Decoder::new().poll_header(role, &bounds(), &mut &mut *bytes);
         assert_eq!(poll(Role::Server, &mut [0x82, 0x7e]), Err(ProtocolError::UnmaskedFrame));
         assert_eq!(poll(Role::Client, &mut [0x82, 0xfe]), Err(ProtocolError::MaskedFrame));
     }

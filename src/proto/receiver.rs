@@ -225,7 +225,8 @@ impl Receiver {
             return Ok(None);
         }
         let mut current = self.current.take().unwrap_or_default();
-        let mut rules = Rules { role: self.role, limits: self.limits, inflate: self.inflate.as_mut(), delivery };
+        let mut rules =
+            Rules { role: self.role, limits: self.limits, inflate: self.inflate.as_mut(), delivery };
         let event = current.poll(&mut rules, input)?;
         if !current.is_idle() {
             self.current = Some(current);

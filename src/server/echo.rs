@@ -3,9 +3,9 @@
 //! It is the public `recv`/`send` loop and nothing else, so that what is measured is what users write.
 
 use bytes::{BufMut, BytesMut};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 
-use crate::net::{Acceptor, Error};
+use crate::net::{Acceptor, Error, WebSocket};
 use crate::proto::{Message, Utf8Bytes};
 
 use super::listener::accept;
@@ -21,27 +21,26 @@ pub async fn serve(listener: TcpListener, acceptor: Acceptor, prefix: Option<Utf
         let acceptor = acceptor.clone();
         let prefix = prefix.clone();
         tokio::spawn(async move {
-            let ended = match prefix {
-                None => echo(stream, acceptor).await,
-                Some(prefix) => echo_with(stream, acceptor, &prefix).await,
-            };
-            if let Err(error) = ended {
-                tracing::debug!(%peer, %error, "a connection ended");
+            match acceptor.accept(stream).await {
+                // Tasks of their own, so that an idle connection keeps no room for its handshake.
+                Ok(ws) => match prefix {
+                    None => drop(tokio::spawn(async { log(echo(ws).await) })),
+                    Some(prefix) => drop(tokio::spawn(async { log(echo_with(ws, prefix).await) })),
+                },
+                Err(error) => tracing::debug!(%peer, %error, "a handshake failed"),
             }
         });
     }
 }
 
-async fn echo(stream: TcpStream, acceptor: Acceptor) -> Result<(), Error> {
-    let mut ws = acceptor.accept(stream).await?;
+async fn echo(mut ws: WebSocket) -> Result<(), Error> {
     while let Some(message) = ws.recv().await? {
         ws.send(message).await?;
     }
     Ok(())
 }
 
-async fn echo_with(stream: TcpStream, acceptor: Acceptor, prefix: &str) -> Result<(), Error> {
-    let mut ws = acceptor.accept(stream).await?;
+async fn echo_with(mut ws: WebSocket, prefix: Utf8Bytes) -> Result<(), Error> {
     while let Some(message) = ws.recv().await? {
         let answer = match message {
             Message::Text(text) => Message::text(format!("{prefix}{text}")),
@@ -55,4 +54,10 @@ async fn echo_with(stream: TcpStream, acceptor: Acceptor, prefix: &str) -> Resul
         ws.send(answer).await?;
     }
     Ok(())
+}
+
+fn log(ended: Result<(), Error>) {
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection ended");
+    }
 }
