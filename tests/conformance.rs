@@ -142,6 +142,10 @@ fn connecting(
     (tokio::spawn(connecting), theirs)
 }
 
+fn deflating() -> UpgradeConfig {
+    UpgradeConfig { deflate: Some(DeflateConfig::default()), ..UpgradeConfig::default() }
+}
+
 fn accepted(fields: &str, config: UpgradeConfig) -> (Accepted, String) {
     let request = format!(
         "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -243,9 +247,7 @@ async fn a_refused_request_gets_its_answer_and_the_end() {
 #[test]
 fn nothing_is_answered_that_was_not_agreed_on() {
     for fields in ["", "Sec-WebSocket-Protocol: b\r\nSec-WebSocket-Extensions: x-other\r\n"] {
-        let mut config = UpgradeConfig::default();
-        config.subprotocols = vec!["a".into()];
-        config.deflate = Some(DeflateConfig::default());
+        let config = UpgradeConfig { subprotocols: vec!["a".into()], ..deflating() };
         let (accepted, response) = accepted(fields, config);
         assert_eq!(accepted.negotiated, Default::default());
         assert!(!response.contains("Sec-WebSocket-Protocol"), "{response}");
@@ -257,9 +259,7 @@ fn nothing_is_answered_that_was_not_agreed_on() {
 fn only_one_offer_is_accepted() {
     let fields =
         "Sec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=10, permessage-deflate\r\n";
-    let mut config = UpgradeConfig::default();
-    config.deflate = Some(DeflateConfig::default());
-    let (accepted, response) = accepted(fields, config);
+    let (accepted, response) = accepted(fields, deflating());
     assert_eq!(response.matches("permessage-deflate").count(), 1, "{response}");
     assert_eq!(accepted.negotiated.deflate.unwrap().server_max_window_bits, 10);
 }
