@@ -22,10 +22,11 @@ pub async fn serve(listener: TcpListener, acceptor: Acceptor, prefix: Option<Utf
         let prefix = prefix.clone();
         tokio::spawn(async move {
             match acceptor.accept(stream).await {
-                // Tasks of their own, so that an idle connection keeps no room for its handshake.
+                // Tasks of their own, so that an idle connection keeps no room for its handshake. How a
+                // connection ends is its peer's business: echo has nothing to do about it.
                 Ok(ws) => match prefix {
-                    None => drop(tokio::spawn(async { log(echo(ws).await) })),
-                    Some(prefix) => drop(tokio::spawn(async { log(echo_with(ws, prefix).await) })),
+                    None => drop(tokio::spawn(echo(ws))),
+                    Some(prefix) => drop(tokio::spawn(echo_with(ws, prefix))),
                 },
                 Err(error) => tracing::debug!(%peer, %error, "a handshake failed"),
             }
@@ -33,11 +34,14 @@ pub async fn serve(listener: TcpListener, acceptor: Acceptor, prefix: Option<Utf
     }
 }
 
-async fn echo(mut ws: WebSocket) -> Result<(), Error> {
-    while let Some(message) = ws.recv().await? {
-        ws.send(message).await?;
+/// Not an `async fn`: that would keep `ws` twice.
+fn echo(mut ws: WebSocket) -> impl Future<Output = Result<(), Error>> + Send {
+    async move {
+        while let Some(message) = ws.recv().await? {
+            ws.send(message).await?;
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 async fn echo_with(mut ws: WebSocket, prefix: Utf8Bytes) -> Result<(), Error> {
@@ -54,10 +58,4 @@ async fn echo_with(mut ws: WebSocket, prefix: Utf8Bytes) -> Result<(), Error> {
         ws.send(answer).await?;
     }
     Ok(())
-}
-
-fn log(ended: Result<(), Error>) {
-    if let Err(error) = ended {
-        tracing::debug!(%error, "a connection ended");
-    }
 }
