@@ -466,3 +466,43 @@ async fn patiently(future: impl Future, polls: usize) -> bool {
             false
         }
 }
+
+/// Everything that comes until the end of the stream.
+async fn rest_of(mut stream: DuplexStream) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).await.unwrap();
+    bytes
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_close_that_is_queued_survives_a_cut() {
+    let (ours, theirs) = tokio::io::duplex(64);
+    let ws = Ws::from_upgraded(ours, switchboard::Role::Server, Default::default()).unwrap();
+    let (sender, receiver) = ws.split();
+    for _ in 0..10 {
+        sender.feed(Message::binary(vec![7; 100])).await.unwrap();
+    }
+    sender.close(CloseFrame::from(CloseCode::GOING_AWAY)).unwrap();
+    let cut = sender.cut_and_close(CloseFrame::from(CloseCode::TRY_AGAIN_LATER));
+    assert!(matches!(cut, Err(Error::Send(SendError::Closed))), "{cut:?}");
+    drop((sender, receiver));
+    // The frame that was begun, then the first Close.
+    let bytes = rest_of(theirs).await;
+    assert_eq!(bytes.len(), 102 + 4);
+    assert_eq!(bytes[102..], [0x88, 2, 0x03, 0xe9]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cut_drops_what_was_not_begun() {
+    let (ours, theirs) = tokio::io::duplex(64);
+    let ws = Ws::from_upgraded(ours, switchboard::Role::Server, Default::default()).unwrap();
+    let (sender, receiver) = ws.split();
+    for _ in 0..10 {
+        sender.send(Message::binary(vec![7; 100])).await.unwrap();
+    }
+    let dropped = sender.cut_and_close(CloseFrame::from(CloseCode::TRY_AGAIN_LATER)).unwrap();
+    assert_eq!(dropped, 9 * 102);
+    drop((sender, receiver));
+    let bytes = rest_of(theirs).await;
+    assert_eq!(bytes[102..], [0x88, 2, 0x03, 0xf5]);
+}

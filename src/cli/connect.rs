@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
-use http::{HeaderName, HeaderValue, header};
+use http::{HeaderName, HeaderValue};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Stdout};
 
 use crate::net::{Config, Connector, Error, WebSocket};
@@ -83,11 +83,12 @@ async fn talk(flags: &Flags) -> Result<(), String> {
         None => flags.url.clone(),
         Some(room) => format!("{}/rooms/{room}", flags.url.trim_end_matches('/')),
     };
-    let mut config = Config { subprotocols: flags.subprotocols.clone(), ..Config::default() };
+    let mut config = Config {
+        subprotocols: flags.subprotocols.clone(),
+        origin: flags.origin.clone(),
+        ..Config::default()
+    };
     config.headers.extend(flags.headers.iter().cloned());
-    if let Some(origin) = &flags.origin {
-        config.headers.insert(header::ORIGIN, origin.clone());
-    }
     let (mut ws, response) = Connector::new(config)
         .connect(&url)
         .await

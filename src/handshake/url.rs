@@ -77,7 +77,9 @@ impl Url {
 
     /// Path and query, as the request line has them.
     pub fn path_and_query(&self) -> String {
-        match self.uri.path_and_query().map_or("", |path| path.as_str()) {
+        let whole = self.uri.path_and_query().map_or("", |path| path.as_str());
+        // A query that is empty is none (RFC 6455 §3).
+        match whole.strip_suffix('?').filter(|path| !path.contains('?')).unwrap_or(whole) {
             path if path.starts_with('/') => path.to_owned(),
             query => format!("/{query}"),
         }
@@ -156,6 +158,9 @@ mod tests {
             ("ws://example.com:443/", "example.com", 443, "example.com:443", "/"),
             ("wss://[0::1]:9001?q", "::1", 9001, "[::1]:9001", "/?q"),
             ("ws://a:/x", "a", 80, "a", "/x"),
+            ("ws://a/x?", "a", 80, "a", "/x"),
+            ("ws://a?", "a", 80, "a", "/"),
+            ("ws://a/?b?", "a", 80, "a", "/?b?"),
         ];
         for (text, host, port, header, path) in cases {
             let url = Url::parse(text).unwrap_or_else(|error| panic!("{text}: {error}"));

@@ -1,6 +1,6 @@
 //! How connections are set up.
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 
 use crate::handshake::{ClientConfig, OriginPolicy, UpgradeConfig};
 use crate::proto::Limits;
@@ -28,6 +28,8 @@ pub struct Config {
     pub subprotocols: Vec<String>,
     /// A server's: the pages that may connect; any by default.
     pub origins: OriginPolicy,
+    /// A client's: the `Origin` to send, which only browsers have to; none by default.
+    pub origin: Option<HeaderValue>,
     /// More header fields for the request or the response.
     pub headers: HeaderMap,
 }
@@ -40,6 +42,7 @@ impl Default for Config {
             deflate: cfg!(feature = "deflate").then(DeflateConfig::default),
             subprotocols: Vec::new(),
             origins: OriginPolicy::any(),
+            origin: None,
             headers: HeaderMap::new(),
         }
     }
@@ -62,6 +65,7 @@ impl Config {
             subprotocols: self.subprotocols.clone(),
             deflate: self.deflate.filter(|_| cfg!(feature = "deflate")),
             headers: self.headers.clone(),
+            origin: self.origin.clone(),
             limits: self.limits,
             ..ClientConfig::default()
         }

@@ -683,8 +683,8 @@ pub(super) trait Outlet: Send + Sync {
     /// Queues a Close behind everything else.
     fn close(&self, frame: Option<&CloseFrame>) -> Result<(), Error>;
 
-    /// Drops what is queued at a frame's boundary, so that what comes next needn't wait for it.
-    fn cut(&self) -> usize;
+    /// Drops what is queued at a frame's boundary and queues a Close, unless there is one.
+    fn cut_and_close(&self, frame: Option<&CloseFrame>) -> Result<usize, Error>;
 
     /// Waits for room.
     fn poll_room(&self, cx: &Context<'_>, ticket: &mut Option<Ticket>) -> Poll<Result<(), Error>>;
@@ -756,13 +756,18 @@ impl<S: Stream> Outlet for Connection<S> {
         Self::close(self, frame)
     }
 
-    fn cut(&self) -> usize {
+    fn cut_and_close(&self, frame: Option<&CloseFrame>) -> Result<usize, Error> {
         let mut write = self.lock();
+        write.check()?;
         let dropped = write.out.cut();
+        let closed = write.out.close(frame);
+        self.on_close_sent(&mut write);
         let wakes = self.write_out(&mut write);
         drop(write);
         wakes.wake();
-        dropped
+        self.reader.wake();
+        closed?;
+        Ok(dropped)
     }
 
     fn poll_room(&self, cx: &Context<'_>, ticket: &mut Option<Ticket>) -> Poll<Result<(), Error>> {

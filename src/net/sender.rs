@@ -183,15 +183,15 @@ impl Sender {
 
     /// Drops what is queued but not begun to be written, and closes: for a peer that is too slow to be waited for.
     ///
+    /// A Close that was queued before stays and goes out in place of this one.
+    ///
     /// Returns how many bytes were dropped.
     ///
     /// # Errors
     ///
     /// As [`Sender::close`].
     pub fn cut_and_close(&self, frame: impl Into<Option<CloseFrame>>) -> Result<usize, Error> {
-        let dropped = self.outlet.cut();
-        self.outlet.close(frame.into().as_ref())?;
-        Ok(dropped)
+        self.outlet.cut_and_close(frame.into().as_ref())
     }
 
     /// Waits until [`Sender::try_send`] has room, or fails for another reason.

@@ -230,6 +230,11 @@ impl Outbox {
         first
     }
 
+    /// The last `len` bytes queued, if they are whole in the open run, where small frames are.
+    pub(super) fn tail(&self, len: usize) -> &[u8] {
+        self.run.len().checked_sub(len).map_or(&[], |start| &self.run[start..])
+    }
+
     /// Drops every frame of which nothing has been written yet, and returns how many bytes that were.
     ///
     /// The frame that a short write tore stays, so what follows begins at a frame's boundary.

@@ -34,6 +34,8 @@ pub struct Sender {
     unfinished: Option<Unfinished>,
     /// Whether a Close frame was queued; nothing follows it (RFC 6455 §5.5.1).
     close_sent: bool,
+    /// How long that frame is, in bytes, so that [`Sender::cut`] can keep it.
+    close_bytes: u8,
 }
 
 #[derive(Debug)]
@@ -82,6 +84,7 @@ impl Sender {
             pongs: None,
             unfinished: None,
             close_sent: false,
+            close_bytes: 0,
         }
     }
 
@@ -219,7 +222,10 @@ impl Sender {
             payload.extend_from_slice(&frame.code().get().to_be_bytes());
             payload.extend_from_slice(frame.reason().as_bytes());
         }
+        let before = self.outbox.queued_total();
         self.push_control(OpCode::Close, &payload)?;
+        // At most 2 + 4 + 125.
+        self.close_bytes = (self.outbox.queued_total() - before) as u8;
         self.close_sent = true;
         self.deflate = None;
         Ok(())
@@ -304,11 +310,18 @@ impl Sender {
 
     /// Drops all queued frames of which nothing was written yet and returns how many bytes that were.
     ///
-    /// For a peer that is too slow: its Close then doesn't wait behind what it will never read. A message in
-    /// pieces loses its end by it, so only a Close may follow.
+    /// For a peer that is too slow: its Close then doesn't wait behind what it will never read. One that is queued
+    /// already stays. A message in pieces loses its end by it, so only a Close may follow.
     pub fn cut(&mut self) -> usize {
         self.pongs = None;
-        self.outbox.cut()
+        let close = self.outbox.tail(usize::from(self.close_bytes)).to_vec();
+        let dropped = self.outbox.cut();
+        // The Close is the last frame: if anything was dropped, it was.
+        if dropped == 0 || close.is_empty() {
+            return dropped;
+        }
+        self.outbox.append(close.len(), |run| run.extend_from_slice(&close));
+        dropped - close.len()
     }
 
     /// The socket takes no more for now: gives back what the queue holds beyond its bytes.
