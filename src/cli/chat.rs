@@ -125,13 +125,14 @@ pub(super) fn run(flags: Flags) -> Result<(), String> {
     runtime.block_on(async {
         let listener = listener::listen(flags.listen)
             .map_err(|error| format!("can't listen on {}: {error}", flags.listen))?;
+        let mut signals = super::Signals::catch()?;
         let address = super::announce(&listener)?;
         eprintln!("talk with: switchboard connect ws://{address} --name NAME");
-        let stop = async {
-            super::stopped().await;
+        let stop = async move {
+            signals.stopped().await;
             // Whoever is in a hurry asks again.
-            tokio::spawn(async {
-                super::stopped().await;
+            tokio::spawn(async move {
+                signals.stopped().await;
                 std::process::exit(1);
             });
         };
