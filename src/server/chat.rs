@@ -15,6 +15,7 @@ use crate::chat::name::UserName;
 use crate::chat::rate::{RateLimit, Rates, Verdict};
 use crate::chat::session::{Session, Step};
 use crate::chat::wire::{self, RoomName};
+use crate::handshake::RequestError;
 use crate::hub::{self, Delivery, Hub, Membership, Missed, Outlet};
 use crate::net::{Acceptor, Config, Error, Receiver, Sender, TrySendError};
 use crate::proto::{CloseCode, CloseFrame, Prepared};
@@ -68,32 +69,43 @@ pub async fn serve(listener: TcpListener, settings: Settings, stop: impl Future<
     loop {
         tokio::select! {
             (stream, peer) = listener::accept(&listener) => {
-                tokio::spawn(chat.clone().connection(stream, peer));
+                chat.spawn(stream, peer);
             }
             () = &mut stop => break,
         }
     }
     chat.connections.begin_shutdown();
-    shutdown::refuse_backlog(&listener, &chat.acceptor, RETRY_AFTER);
-    drop(listener);
+    for (stream, peer) in listener::close(listener) {
+        chat.spawn(stream, peer);
+    }
     shutdown::drain(&*chat, chat.settings.shutdown).await;
 }
 
 impl Chat {
-    async fn connection(self: Arc<Self>, stream: TcpStream, peer: SocketAddr) {
-        let started = Instant::now();
-        let Some(place) = self.connections.enter(self.settings.max_connections) else {
-            let answer = crate::handshake::RequestError::NoRoom { retry_after: RETRY_AFTER };
-            shutdown::refuse(stream, self.acceptor.clone(), answer).await;
-            return;
+    /// Serves or refuses a connection, which counts from now on: a shutdown waits for it.
+    fn spawn(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr) {
+        let chat = self.clone();
+        match self.connections.enter(self.settings.max_connections) {
+            Place::Served(id) => tokio::spawn(chat.connection(stream, peer, id)),
+            Place::Refused => tokio::spawn(chat.refuse(stream)),
         };
-        let ended = Box::pin(self.serve_one(stream, place.id)).await;
+    }
+
+    async fn refuse(self: Arc<Self>, stream: TcpStream) {
+        let answer = RequestError::NoRoom { retry_after: RETRY_AFTER };
+        shutdown::refuse(stream, self.acceptor.clone(), answer).await;
+        self.connections.leave(Place::Refused);
+    }
+
+    async fn connection(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, id: u64) {
+        let started = Instant::now();
+        let ended = Box::pin(self.serve_one(stream, id)).await;
         let seconds = started.elapsed().as_secs_f64();
         match ended {
             Ok(()) => tracing::info!(%peer, seconds, "a connection ended"),
             Err(error) => tracing::info!(%peer, seconds, %error, "a connection ended"),
         }
-        self.connections.leave(place);
+        self.connections.leave(Place::Served(id));
     }
 
     async fn serve_one(&self, stream: TcpStream, id: u64) -> Result<(), Error> {
@@ -307,15 +319,20 @@ struct Connections {
 #[derive(Default)]
 struct ConnectionsState {
     next_id: u64,
-    count: usize,
+    /// Bounded by `Settings::max_connections`.
+    served: usize,
+    refused: usize,
     /// Those whose handshake is done.
     senders: HashMap<u64, Sender>,
     is_shutting_down: bool,
 }
 
 /// A place among the connections.
-struct Place {
-    id: u64,
+enum Place {
+    /// By its number.
+    Served(u64),
+    /// There was no room; it is told so.
+    Refused,
 }
 
 impl Connections {
@@ -323,14 +340,15 @@ impl Connections {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn enter(&self, max: Option<usize>) -> Option<Place> {
+    fn enter(&self, max: Option<usize>) -> Place {
         let mut state = self.lock();
-        if state.is_shutting_down || max.is_some_and(|max| state.count >= max) {
-            return None;
+        if state.is_shutting_down || max.is_some_and(|max| state.served >= max) {
+            state.refused += 1;
+            return Place::Refused;
         }
-        state.count += 1;
+        state.served += 1;
         state.next_id += 1;
-        Some(Place { id: state.next_id })
+        Place::Served(state.next_id)
     }
 
     fn register(&self, id: u64, sender: Sender) {
@@ -344,8 +362,16 @@ impl Connections {
 
     fn leave(&self, place: Place) {
         let mut state = self.lock();
-        state.count -= 1;
-        let sender = state.senders.remove(&place.id);
+        let sender = match place {
+            Place::Served(id) => {
+                state.served -= 1;
+                state.senders.remove(&id)
+            }
+            Place::Refused => {
+                state.refused -= 1;
+                None
+            }
+        };
         drop(state);
         // Outside the lock: it may be the last one.
         drop(sender);
@@ -367,7 +393,8 @@ impl Shutdown for Chat {
     }
 
     fn left(&self) -> usize {
-        self.connections.lock().count
+        let state = self.connections.lock();
+        state.served + state.refused
     }
 
     async fn somebody_gone(&self) {
