@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -118,7 +119,7 @@ impl Chat {
         let (sender, receiver) = request.accept().await?.split();
         self.connections.register(id, sender.clone());
         let user =
-            User { sender, receiver, session: Session::new(self.settings.max_text), slow: Arc::default() };
+            User { sender, receiver, session: Session::new(self.settings.max_text), lag: Arc::default() };
         user.run(self, &room).await
     }
 }
@@ -128,7 +129,7 @@ struct User {
     sender: Sender,
     receiver: Receiver,
     session: Session,
-    slow: Arc<Notify>,
+    lag: Arc<Lag>,
 }
 
 /// A user who is in a room.
@@ -165,7 +166,7 @@ impl User {
             let step = match self.session.receive(&message) {
                 Step::Join(name) => {
                     let outlet =
-                        Arc::new(SocketOutlet { sender: self.sender.clone(), slow: self.slow.clone() });
+                        Arc::new(SocketOutlet { sender: self.sender.clone(), lag: self.lag.clone() });
                     let lines = (&wire::welcome(&name).into(), &wire::joined(&name).into());
                     match chat.hub.join(room.as_str(), name.keys(), outlet, lines) {
                         Ok(membership) => {
@@ -189,7 +190,10 @@ impl User {
         loop {
             let message = tokio::select! {
                 message = self.receiver.recv() => message?,
-                () = catch_up(&self.slow, &self.sender, membership) => continue,
+                flow = self.lag.catch_up(&self.sender, membership) => match flow {
+                    Flow::On => continue,
+                    Flow::End => return Ok(()),
+                },
             };
             let Some(message) = message else { return Ok(()) };
             let bytes = message.len();
@@ -213,11 +217,14 @@ impl User {
             Verdict::Fine => Ok(Flow::On),
             Verdict::Delay(delay) => {
                 let end = tokio::time::Instant::now() + delay;
-                while tokio::time::timeout_at(end, catch_up(&self.slow, &self.sender, membership))
-                    .await
-                    .is_ok()
-                {}
-                Ok(Flow::On)
+                loop {
+                    let caught_up = self.lag.catch_up(&self.sender, membership);
+                    match tokio::time::timeout_at(end, caught_up).await {
+                        Ok(Flow::On) => {}
+                        Ok(Flow::End) => return Ok(Flow::End),
+                        Err(_) => return Ok(Flow::On),
+                    }
+                }
             }
             Verdict::Abuse => {
                 let frame = CloseFrame::new(CloseCode::POLICY_VIOLATION, "too many messages for too long");
@@ -257,19 +264,40 @@ enum Flow {
     End,
 }
 
-/// Once the member is slow: waits until its socket has room again, and delivers what has waited.
-///
-/// A future that is dropped in between leaves the member slow, and the next one goes on.
-async fn catch_up(slow: &Notify, sender: &Sender, membership: &Membership) {
-    slow.notified().await;
-    // Given back if this is dropped while it waits.
-    let pending = Renotify(slow);
-    // An error shows at the next read.
-    let _ = sender.room().await;
-    std::mem::forget(pending);
-    membership.resume();
+/// How a member lags behind, as the hub tells its connection's task.
+#[derive(Default)]
+struct Lag {
+    /// Told when it becomes slow, and when it is out.
+    news: Notify,
+    /// Whether it was too slow: the hub has put it out, and its connection closes.
+    is_out: AtomicBool,
 }
 
+impl Lag {
+    /// Once the member is slow: waits until its socket has room again, and delivers what has waited. Ends with a
+    /// member that is out.
+    ///
+    /// A future that is dropped in between leaves the member slow, and the next one goes on.
+    async fn catch_up(&self, sender: &Sender, membership: &Membership) -> Flow {
+        self.news.notified().await;
+        // Given back if this is dropped while it waits.
+        let pending = Renotify(&self.news);
+        tokio::select! {
+            // An error shows at the next read.
+            _ = sender.room() => {}
+            // It is out.
+            () = self.news.notified() => {}
+        }
+        std::mem::forget(pending);
+        if self.is_out.load(Ordering::Acquire) {
+            return Flow::End;
+        }
+        membership.resume();
+        Flow::On
+    }
+}
+
+/// Gives a notification back when it is dropped.
 struct Renotify<'a>(&'a Notify);
 
 impl Drop for Renotify<'_> {
@@ -281,7 +309,7 @@ impl Drop for Renotify<'_> {
 /// A connection as the hub sees it.
 struct SocketOutlet {
     sender: Sender,
-    slow: Arc<Notify>,
+    lag: Arc<Lag>,
 }
 
 impl Outlet for SocketOutlet {
@@ -298,13 +326,16 @@ impl Outlet for SocketOutlet {
     }
 
     fn on_slow(&self) {
-        self.slow.notify_one();
+        self.lag.news.notify_one();
     }
 
     fn on_too_slow(&self) {
         let frame = CloseFrame::new(CloseCode::TRY_AGAIN_LATER, "your connection is too slow for this room");
         // It may be closed already.
         let _ = self.sender.cut_and_close(frame.ok());
+        // It has left: its task says so now, not when the connection has ended.
+        self.lag.is_out.store(true, Ordering::Release);
+        self.lag.news.notify_one();
     }
 }
 
