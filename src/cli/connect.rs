@@ -2,6 +2,7 @@
 
 mod lines;
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use clap::Args;
 use http::{HeaderName, HeaderValue, header};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Stdout};
 
+use crate::chat::wire;
 use crate::net::{Config, Connector, Error, WebSocket};
 use crate::proto::{CloseCode, CloseFrame, Message};
 
@@ -96,7 +98,7 @@ async fn talk(flags: &Flags) -> Result<(), String> {
         eprintln!("connected: {} {}", response.status(), lines::describe(ws.negotiated()));
     }
     if let Some(name) = &flags.name {
-        ws.send(name.as_str()).await.map_err(|error| error.to_string())?;
+        introduce(&mut ws, name, flags).await?;
     }
     let ended = converse(&mut ws, flags).await;
     if flags.verbose {
@@ -115,6 +117,29 @@ async fn talk(flags: &Flags) -> Result<(), String> {
         }
     }
 }
+
+/// Gives the name and waits for the answer. Who reads a refusal on a terminal can type another name; but a script's
+/// first line must not become one.
+async fn introduce(ws: &mut WebSocket, name: &str, flags: &Flags) -> Result<(), String> {
+    let explain = |error: Error| error.to_string();
+    ws.send(name).await.map_err(explain)?;
+    let answer = match tokio::time::timeout(ANSWER_TIMEOUT, ws.recv()).await {
+        Ok(answer) => answer.map_err(explain)?,
+        Err(_) => return Ok(()),
+    };
+    // Without one it has closed, and the conversation ends before it begins.
+    let Some(answer) = answer else { return Ok(()) };
+    show(&mut tokio::io::stdout(), &answer, flags).await.map_err(explain)?;
+    if answer.as_text().is_some_and(wire::is_error) && !std::io::stdin().is_terminal() {
+        // It is refused whatever becomes of the connection.
+        let _ = ws.close(None).await;
+        return Err(format!("the name {name:?} was refused: choose another --name"));
+    }
+    Ok(())
+}
+
+/// How long the lines wait for an answer to the name: some servers know no names.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Sends what is typed and shows what comes, until one of the two ends.
 async fn converse(ws: &mut WebSocket, flags: &Flags) -> Result<(), Error> {
