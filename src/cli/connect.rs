@@ -145,13 +145,20 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 async fn converse(ws: &mut WebSocket, flags: &Flags) -> Result<(), Error> {
     let mut input = BufReader::new(tokio::io::stdin()).lines();
     let mut output = tokio::io::stdout();
+    let sender = ws.sender();
     loop {
+        // No line is taken before there is room for it: who waits to send and doesn't receive meanwhile may wait
+        // for a server that does the same.
+        let next_line = async {
+            sender.room().await?;
+            Ok::<_, Error>(input.next_line().await?)
+        };
         tokio::select! {
             message = ws.recv() => match message? {
                 Some(message) => show(&mut output, &message, flags).await?,
                 None => return ws.close(None).await,
             },
-            line = input.next_line() => match line? {
+            line = next_line => match line? {
                 Some(line) if line.trim() == "/quit" => break,
                 Some(line) if flags.binary => ws.send(line.into_bytes()).await?,
                 Some(line) => ws.send(line).await?,
@@ -163,7 +170,6 @@ async fn converse(ws: &mut WebSocket, flags: &Flags) -> Result<(), Error> {
         }
     }
     // What is still on its way when we leave is shown too.
-    let sender = ws.sender();
     if !sender.is_closed() {
         sender.close(CloseFrame::from(CloseCode::NORMAL))?;
     }
