@@ -47,6 +47,9 @@ const NAME_TIMEOUT: Duration = Duration::from_secs(10);
 /// What a refused connection is told about coming again.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
+/// Its answer.
+const NO_ROOM: RequestError = RequestError::NoRoom { retry_after: RETRY_AFTER };
+
 struct Chat {
     settings: Settings,
     acceptor: Acceptor,
@@ -93,8 +96,7 @@ impl Chat {
     }
 
     async fn refuse(self: Arc<Self>, stream: TcpStream) {
-        let answer = RequestError::NoRoom { retry_after: RETRY_AFTER };
-        shutdown::refuse(stream, self.acceptor.clone(), answer).await;
+        shutdown::refuse(stream, self.acceptor.clone(), NO_ROOM).await;
         self.connections.leave(Place::Refused);
     }
 
@@ -110,7 +112,12 @@ impl Chat {
     }
 
     async fn serve_one(&self, stream: TcpStream, id: u64) -> Result<(), Error> {
-        let request = self.acceptor.read(stream).await?;
+        let request = self.acceptor.read_http(stream).await?;
+        // The server was asked to stop while the request was on its way.
+        if self.connections.is_shutting_down() {
+            return request.respond(&NO_ROOM.response()).await;
+        }
+        let request = request.upgrade().await?;
         let Some(room) = RoomName::of_path(request.uri().path()) else {
             return request
                 .reject(http::StatusCode::NOT_FOUND, "there are /, /ws and /rooms/NAME here")

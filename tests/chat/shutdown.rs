@@ -1,6 +1,9 @@
 //! Going down: everybody is told, nobody is left without an answer, and nobody can hold it up for ever.
 
-use crate::common::client::{Client, RawClient, ask, read_head};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+
+use crate::common::client::{Client, RawClient, ask, read_head, request};
 use crate::common::server::{Server, within};
 
 #[tokio::test]
@@ -76,11 +79,26 @@ async fn whoever_is_in_the_backlog_gets_an_answer() {
 }
 
 #[tokio::test]
+async fn a_request_that_comes_while_it_drains_is_refused() {
+    let server = Server::start(&["chat"]).await;
+    let mut stubborn = RawClient::join(&server, "stubborn").await;
+    let mut late = within(TcpStream::connect(server.address())).await.unwrap();
+    let request = request("/", &[]);
+    let (first, rest) = request.split_at(20);
+    late.write_all(first.as_bytes()).await.unwrap();
+    server.signal("TERM").await;
+    assert_eq!(stubborn.recv().await.0, 0x88);
+    late.write_all(rest.as_bytes()).await.unwrap();
+    let head = read_head(&mut late).await;
+    assert!(head.starts_with("HTTP/1.1 503 ") && head.contains("\r\nRetry-After: "), "{head}");
+}
+
+#[tokio::test]
 async fn nobody_new_is_let_in_while_it_drains() {
     let server = Server::start(&["chat"]).await;
     let mut stubborn = RawClient::join(&server, "stubborn").await;
     server.signal("TERM").await;
     assert_eq!(stubborn.recv().await.0, 0x88);
-    let connected = within(tokio::net::TcpStream::connect(server.address())).await;
+    let connected = within(TcpStream::connect(server.address())).await;
     assert_eq!(connected.unwrap_err().kind(), std::io::ErrorKind::ConnectionRefused);
 }

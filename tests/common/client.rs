@@ -124,7 +124,7 @@ impl RawClient {
 }
 
 /// A request for a WebSocket at a path, with more header lines.
-fn request(path: &str, fields: &[&str]) -> String {
+pub fn request(path: &str, fields: &[&str]) -> String {
     let fields: String = fields.iter().map(|field| format!("{field}\r\n")).collect();
     format!(
         "GET {path} HTTP/1.1\r\nHost: chat.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
