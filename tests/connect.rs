@@ -264,6 +264,20 @@ async fn with_binary_lines_are_binary_messages() {
 }
 
 #[tokio::test]
+async fn input_that_is_no_text_is_an_error_unless_binary() {
+    let server = Server::start(&["echo"]).await;
+    for (flags, expected) in [(&[][..], None), (&["--binary", "--raw"], Some(&b"\xff\xfe\r\n"[..]))] {
+        let mut talk = Talk::start(&[&[server.url("/").as_str()], flags].concat());
+        talk.input.write_all(b"\xff\xfe\r\n").await.unwrap();
+        let ended = talk.finish().await;
+        assert_eq!(ended.status.success(), expected.is_some());
+        assert_eq!(ended.stdout, expected.unwrap_or_default());
+        let error = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!(error.contains("the input is no text: send it with --binary"), expected.is_none());
+    }
+}
+
+#[tokio::test]
 async fn what_strangers_write_stays_text_on_a_terminal() {
     let server = Server::start(&["chat"]).await;
     let mut ann = Client::join(&server, "ann").await;
