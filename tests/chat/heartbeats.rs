@@ -37,3 +37,15 @@ async fn a_client_that_answers_pings_stays() {
     ann.say("still here").await;
     assert_eq!(bob.recv_text().await, "[ann] still here");
 }
+
+#[tokio::test]
+async fn zero_turns_heartbeats_off() {
+    let server = Server::start(&["chat", "--ping-interval", "0s", "--pong-timeout", "0s"]).await;
+    let mut silent = RawClient::join(&server, "silent").await;
+    let mut ann = Client::join(&server, "ann").await;
+    assert_eq!(silent.recv().await, (0x81, b"[system] >>> ann joined the chat".to_vec()));
+    for _ in 0..20 {
+        ann.say("hi").await;
+        assert_eq!(silent.recv().await, (0x81, b"[ann] hi".to_vec()));
+    }
+}
