@@ -5,7 +5,7 @@
 mod common;
 
 use common::client::{Client, answer_to};
-use common::server::{Server, run};
+use common::server::{Server, run, switchboard, within};
 use switchboard::{CloseFrame, Message};
 
 #[tokio::test]
@@ -109,4 +109,17 @@ async fn a_wrong_flag_is_refused_with_what_would_be_right() {
     let output = run(&["chat", "--allow-origin", "example.com"]).await;
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8(output.stderr).unwrap().contains("\"example.com\""));
+}
+
+#[tokio::test]
+async fn a_flag_can_stand_in_the_environment_and_the_command_line_wins() {
+    let mut wrong = switchboard(&["echo"]);
+    wrong.env("SWITCHBOARD_LISTEN", "nonsense");
+    let output = within(wrong.output()).await.unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("'nonsense' for '--listen"));
+    let server = Server::start(&["echo"]).await;
+    let mut taken = switchboard(&["chat", "--listen", &server.address().to_string()]);
+    taken.env("SWITCHBOARD_LISTEN", "127.0.0.1:0");
+    assert_eq!(within(taken.output()).await.unwrap().status.code(), Some(1));
 }

@@ -131,3 +131,53 @@ async fn a_room_hears_nothing_of_another() {
         assert_eq!(client.recv_text().await, format!("[bob] {text}"));
     }
 }
+
+#[tokio::test]
+async fn a_text_arrives_whole_whatever_each_client_agreed_on() {
+    for flags in [&["chat"][..], &["chat", "--no-deflate"], &["chat", "--deflate-takeover"]] {
+        let server = Server::start(flags).await;
+        let mut plain = RawClient::join(&server, "plain").await.into_client();
+        let mut ann = Client::join(&server, "ann").await;
+        let mut bob = Client::join(&server, "bob").await;
+        assert_eq!(ann.recv_text().await, "[system] >>> bob joined the chat");
+        for text in ["short".to_owned(), "again and ".repeat(1000) + ".", "again and ".repeat(1001) + "."] {
+            bob.say(&text).await;
+            assert_eq!(ann.recv_text().await, format!("[bob] {text}"), "{flags:?}");
+        }
+        for line in ["[system] >>> ann joined the chat", "[system] >>> bob joined the chat", "[bob] short"] {
+            assert_eq!(plain.recv_text().await, line);
+        }
+        assert_eq!(plain.recv_text().await.len(), "[bob] ".len() + 10_001);
+    }
+}
+
+#[tokio::test]
+async fn a_crowd_in_a_room_hears_everything_in_one_order() {
+    let server = Server::start(&["chat"]).await;
+    let mut crowd = Vec::new();
+    for number in 0..20 {
+        crowd.push(Client::join(&server, &format!("n{number}")).await);
+    }
+    let mut listener = Client::join(&server, "listener").await;
+    let mut other = Client::join(&server, "other").await;
+    assert_eq!(listener.recv_text().await, "[system] >>> other joined the chat");
+    // At once, each from a task of its own.
+    let say = |mut client: Client| {
+        tokio::spawn(async move {
+            for number in 0..10 {
+                client.say(&number.to_string()).await;
+            }
+            client
+        })
+    };
+    let said: Vec<_> = crowd.into_iter().map(say).collect();
+    let mut heard = [Vec::new(), Vec::new()];
+    for _ in 0..200 {
+        heard[0].push(listener.recv_text().await);
+        heard[1].push(other.recv_text().await);
+    }
+    assert_eq!(heard[0], heard[1]);
+    for client in said {
+        client.await.unwrap();
+    }
+}
