@@ -32,6 +32,11 @@ pub fn error(why: impl fmt::Display) -> Prepared {
     text(format_args!("[system] error: {why}"))
 }
 
+/// Whether a line is [`error`]'s.
+pub fn is_error(line: &str) -> bool {
+    line.starts_with("[system] error: ")
+}
+
 /// The news that messages were missed.
 pub fn missed(missed: Missed) -> Prepared {
     let Missed { count, first, last } = missed;
@@ -110,6 +115,7 @@ mod tests {
         assert_eq!(line(left(&ann)), "[system] >>> Ann left the chat");
         assert_eq!(line(said(&ann, "hi")), "[Ann] hi");
         assert_eq!(line(error("why")), "[system] error: why");
+        assert!(is_error(&line(error("why"))) && !is_error(&line(said(&ann, "why"))));
         let one = Missed { count: 1, first: 7, last: 7 };
         assert_eq!(
             line(missed(one)),

@@ -30,10 +30,10 @@ pub(super) struct Flags {
     /// The longest text to pass on, in characters; without it only the message's bytes count
     #[arg(long, env = "SWITCHBOARD_MAX_TEXT", value_name = "CHARS")]
     max_text: Option<usize>,
-    /// How often to ping each client
+    /// How often to ping each client; 0s is never
     #[arg(long, env = "SWITCHBOARD_PING_INTERVAL", default_value = "15s", value_name = "DURATION", value_parser = parse_duration)]
     ping_interval: Duration,
-    /// How long a client may be silent before it is gone
+    /// How long a client may be silent before it is gone; 0s is for ever
     #[arg(long, env = "SWITCHBOARD_PONG_TIMEOUT", default_value = "45s", value_name = "DURATION", value_parser = parse_duration)]
     pong_timeout: Duration,
     /// How many bytes may wait for a slow client
@@ -85,14 +85,19 @@ fn parse_rate(text: &str) -> Result<u32, String> {
         .map_err(|_| format!("{text:?} is more than 4GiB a second: write 0 for no limit"))
 }
 
+/// Zero turns a timeout off.
+fn unless_zero(duration: Duration) -> Option<Duration> {
+    (!duration.is_zero()).then_some(duration)
+}
+
 impl Flags {
     fn settings(&self) -> Result<Settings, String> {
         let mut config = Config::default();
         config.limits.max_message_bytes = self.max_message_bytes;
         config.limits.max_frame_bytes = self.max_message_bytes as u64;
         config.limits.max_queued_bytes = SOCKET_QUEUE_BYTES.min(self.queue_bytes);
-        config.timeouts.ping_interval = Some(self.ping_interval);
-        config.timeouts.silence = Some(self.pong_timeout);
+        config.timeouts.ping_interval = unless_zero(self.ping_interval);
+        config.timeouts.silence = unless_zero(self.pong_timeout);
         let deflate = DeflateConfig { takeover: self.deflate_takeover, ..DeflateConfig::default() };
         config.deflate = (!self.no_deflate).then_some(deflate);
         config.origins = self
@@ -125,13 +130,14 @@ pub(super) fn run(flags: Flags) -> Result<(), String> {
     runtime.block_on(async {
         let listener = listener::listen(flags.listen)
             .map_err(|error| format!("can't listen on {}: {error}", flags.listen))?;
+        let mut signals = super::Signals::catch()?;
         let address = super::announce(&listener)?;
         eprintln!("talk with: switchboard connect ws://{address} --name NAME");
-        let stop = async {
-            super::stopped().await;
+        let stop = async move {
+            signals.stopped().await;
             // Whoever is in a hurry asks again.
-            tokio::spawn(async {
-                super::stopped().await;
+            tokio::spawn(async move {
+                signals.stopped().await;
                 std::process::exit(1);
             });
         };

@@ -2,6 +2,7 @@
 
 mod lines;
 
+use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -9,8 +10,9 @@ use clap::Args;
 use http::{HeaderName, HeaderValue};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Stdout};
 
+use crate::chat::wire;
 use crate::net::{Config, Connector, Error, WebSocket};
-use crate::proto::{CloseCode, CloseFrame, Message};
+use crate::proto::{CloseCode, CloseFrame, Message, Utf8Bytes};
 
 use super::units::parse_duration;
 
@@ -78,6 +80,21 @@ pub(super) fn run(flags: &Flags) -> ExitCode {
     code
 }
 
+/// How a conversation can fail.
+#[derive(Debug, thiserror::Error)]
+enum TalkError {
+    #[error(transparent)]
+    Connection(#[from] Error),
+    #[error("the name {0:?} was refused: choose another --name")]
+    NameRefused(String),
+    #[error("the input can't be read: {0}")]
+    Input(io::Error),
+    #[error("the input is no text: send it with --binary")]
+    NotText,
+    #[error("the output can't be written: {0}")]
+    Output(io::Error),
+}
+
 async fn talk(flags: &Flags) -> Result<(), String> {
     let url = match &flags.room {
         None => flags.url.clone(),
@@ -97,7 +114,7 @@ async fn talk(flags: &Flags) -> Result<(), String> {
         eprintln!("connected: {} {}", response.status(), lines::describe(ws.negotiated()));
     }
     if let Some(name) = &flags.name {
-        ws.send(name.as_str()).await.map_err(|error| error.to_string())?;
+        introduce(&mut ws, name, flags).await.map_err(|error| error.to_string())?;
     }
     let ended = converse(&mut ws, flags).await;
     if flags.verbose {
@@ -117,20 +134,45 @@ async fn talk(flags: &Flags) -> Result<(), String> {
     }
 }
 
+/// Gives the name and waits for the answer. Who reads a refusal on a terminal can type another name; but a script's
+/// first line must not become one.
+async fn introduce(ws: &mut WebSocket, name: &str, flags: &Flags) -> Result<(), TalkError> {
+    ws.send(name).await?;
+    let Ok(answer) = tokio::time::timeout(ANSWER_TIMEOUT, ws.recv()).await else { return Ok(()) };
+    // Without one it has closed, and the conversation ends before it begins.
+    let Some(answer) = answer? else { return Ok(()) };
+    show(&mut tokio::io::stdout(), &answer, flags).await?;
+    if answer.as_text().is_some_and(wire::is_error) && !io::stdin().is_terminal() {
+        // It is refused whatever becomes of the connection.
+        let _ = ws.close(None).await;
+        return Err(TalkError::NameRefused(name.to_owned()));
+    }
+    Ok(())
+}
+
+/// How long the lines wait for an answer to the name: some servers know no names.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// Sends what is typed and shows what comes, until one of the two ends.
-async fn converse(ws: &mut WebSocket, flags: &Flags) -> Result<(), Error> {
-    let mut input = BufReader::new(tokio::io::stdin()).lines();
+async fn converse(ws: &mut WebSocket, flags: &Flags) -> Result<(), TalkError> {
+    let mut input = BufReader::new(tokio::io::stdin()).split(b'\n');
     let mut output = tokio::io::stdout();
+    let sender = ws.sender();
     loop {
+        // No line is taken before there is room for it: who waits to send and doesn't receive meanwhile may wait
+        // for a server that does the same.
+        let next_line = async {
+            sender.room().await?;
+            input.next_segment().await.map_err(TalkError::Input)
+        };
         tokio::select! {
             message = ws.recv() => match message? {
                 Some(message) => show(&mut output, &message, flags).await?,
-                None => return ws.close(None).await,
+                None => return Ok(ws.close(None).await?),
             },
-            line = input.next_line() => match line? {
-                Some(line) if line.trim() == "/quit" => break,
-                Some(line) if flags.binary => ws.send(line.into_bytes()).await?,
-                Some(line) => ws.send(line).await?,
+            line = next_line => match line? {
+                Some(line) if line.trim_ascii() == b"/quit" => break,
+                Some(line) => ws.send(message(line, flags)?).await?,
                 None => {
                     receive_for(ws, flags, &mut output).await?;
                     break;
@@ -139,18 +181,28 @@ async fn converse(ws: &mut WebSocket, flags: &Flags) -> Result<(), Error> {
         }
     }
     // What is still on its way when we leave is shown too.
-    let sender = ws.sender();
     if !sender.is_closed() {
         sender.close(CloseFrame::from(CloseCode::NORMAL))?;
     }
     while let Some(message) = ws.recv().await? {
         show(&mut output, &message, flags).await?;
     }
-    ws.close(None).await
+    Ok(ws.close(None).await?)
+}
+
+/// A line as a message.
+fn message(mut line: Vec<u8>, flags: &Flags) -> Result<Message, TalkError> {
+    if flags.binary {
+        return Ok(Message::binary(line));
+    }
+    if line.ends_with(b"\r") {
+        line.pop();
+    }
+    Utf8Bytes::try_from(line).map(Message::Text).map_err(|_| TalkError::NotText)
 }
 
 /// The input has ended: shows what comes for a while.
-async fn receive_for(ws: &mut WebSocket, flags: &Flags, output: &mut Stdout) -> Result<(), Error> {
+async fn receive_for(ws: &mut WebSocket, flags: &Flags, output: &mut Stdout) -> Result<(), TalkError> {
     let end = tokio::time::Instant::now() + flags.wait;
     while let Ok(message) = tokio::time::timeout_at(end, ws.recv()).await {
         match message? {
@@ -161,14 +213,16 @@ async fn receive_for(ws: &mut WebSocket, flags: &Flags, output: &mut Stdout) -> 
     Ok(())
 }
 
-async fn show(output: &mut Stdout, message: &Message, flags: &Flags) -> Result<(), Error> {
+async fn show(output: &mut Stdout, message: &Message, flags: &Flags) -> Result<(), TalkError> {
     let line = match message {
         message if flags.raw => message.as_bytes().to_vec(),
         Message::Text(text) => lines::printable(text).into_bytes(),
         Message::Binary(bytes) => format!("({} bytes of binary data)", bytes.len()).into_bytes(),
     };
-    output.write_all(&line).await?;
-    output.write_all(b"\n").await?;
-    output.flush().await?;
-    Ok(())
+    let write = async {
+        output.write_all(&line).await?;
+        output.write_all(b"\n").await?;
+        output.flush().await
+    };
+    write.await.map_err(TalkError::Output)
 }

@@ -40,6 +40,7 @@ pub(super) fn run(flags: Flags) -> Result<(), String> {
     runtime.block_on(async {
         let listener = listener::listen(flags.listen)
             .map_err(|error| format!("can't listen on {}: {error}", flags.listen))?;
+        let mut signals = super::Signals::catch()?;
         super::announce(&listener)?;
         let mut config = Config::default();
         config.limits.max_message_bytes = flags.max_message_bytes;
@@ -48,7 +49,7 @@ pub(super) fn run(flags: Flags) -> Result<(), String> {
         config.deflate = (!flags.no_deflate).then_some(deflate);
         tokio::select! {
             () = echo::serve(listener, Acceptor::new(config), flags.prefix.map(Into::into)) => {}
-            () = super::stopped() => {}
+            () = signals.stopped() => {}
         }
         Ok(())
     })

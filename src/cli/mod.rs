@@ -71,17 +71,40 @@ fn announce(listener: &tokio::net::TcpListener) -> Result<std::net::SocketAddr, 
     Ok(address)
 }
 
-/// Waits for SIGTERM or SIGINT.
-async fn stopped() {
+/// SIGTERM and SIGINT, none of which is lost from now on.
+///
+/// Made before anybody is told that we listen: whoever knows that may stop us.
+struct Signals {
     #[cfg(unix)]
-    {
-        let terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate());
-        if let Ok(mut terminate) = terminate {
-            tokio::select! {
-                _ = terminate.recv() => return,
-                _ = tokio::signal::ctrl_c() => return,
-            }
+    terminate: tokio::signal::unix::Signal,
+    #[cfg(unix)]
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    #[cfg(unix)]
+    fn catch() -> Result<Self, String> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let catch = |kind| signal(kind).map_err(|error| format!("signals can't be caught: {error}"));
+        Ok(Self { terminate: catch(SignalKind::terminate())?, interrupt: catch(SignalKind::interrupt())? })
+    }
+
+    #[cfg(not(unix))]
+    fn catch() -> Result<Self, String> {
+        Ok(Self {})
+    }
+
+    /// Waits for the next one.
+    #[cfg(unix)]
+    async fn stopped(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
         }
     }
-    let _ = tokio::signal::ctrl_c().await;
+
+    #[cfg(not(unix))]
+    async fn stopped(&mut self) {
+        let _ = tokio::signal::ctrl_c().await;
+    }
 }

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,7 @@ use crate::chat::name::UserName;
 use crate::chat::rate::{RateLimit, Rates, Verdict};
 use crate::chat::session::{Session, Step};
 use crate::chat::wire::{self, RoomName};
+use crate::handshake::RequestError;
 use crate::hub::{self, Delivery, Hub, Membership, Missed, Outlet};
 use crate::net::{Acceptor, Config, Error, Receiver, Sender, TrySendError};
 use crate::proto::{CloseCode, CloseFrame, Prepared};
@@ -45,6 +47,9 @@ const NAME_TIMEOUT: Duration = Duration::from_secs(10);
 /// What a refused connection is told about coming again.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
+/// Its answer.
+const NO_ROOM: RequestError = RequestError::NoRoom { retry_after: RETRY_AFTER };
+
 struct Chat {
     settings: Settings,
     acceptor: Acceptor,
@@ -68,36 +73,51 @@ pub async fn serve(listener: TcpListener, settings: Settings, stop: impl Future<
     loop {
         tokio::select! {
             (stream, peer) = listener::accept(&listener) => {
-                tokio::spawn(chat.clone().connection(stream, peer));
+                chat.spawn(stream, peer);
             }
             () = &mut stop => break,
         }
     }
     chat.connections.begin_shutdown();
-    shutdown::refuse_backlog(&listener, &chat.acceptor, RETRY_AFTER);
-    drop(listener);
+    for (stream, peer) in listener::close(listener) {
+        chat.spawn(stream, peer);
+    }
     shutdown::drain(&*chat, chat.settings.shutdown).await;
 }
 
 impl Chat {
-    async fn connection(self: Arc<Self>, stream: TcpStream, peer: SocketAddr) {
-        let started = Instant::now();
-        let Some(place) = self.connections.enter(self.settings.max_connections) else {
-            let answer = crate::handshake::RequestError::NoRoom { retry_after: RETRY_AFTER };
-            shutdown::refuse(stream, self.acceptor.clone(), answer).await;
-            return;
+    /// Serves or refuses a connection, which counts from now on: a shutdown waits for it.
+    fn spawn(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr) {
+        let chat = self.clone();
+        match self.connections.enter(self.settings.max_connections) {
+            Place::Served(id) => tokio::spawn(chat.connection(stream, peer, id)),
+            Place::Refused => tokio::spawn(chat.refuse(stream)),
         };
-        let ended = Box::pin(self.serve_one(stream, place.id)).await;
+    }
+
+    async fn refuse(self: Arc<Self>, stream: TcpStream) {
+        shutdown::refuse(stream, self.acceptor.clone(), NO_ROOM).await;
+        self.connections.leave(Place::Refused);
+    }
+
+    async fn connection(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, id: u64) {
+        let started = Instant::now();
+        let ended = Box::pin(self.serve_one(stream, id)).await;
         let seconds = started.elapsed().as_secs_f64();
         match ended {
             Ok(()) => tracing::info!(%peer, seconds, "a connection ended"),
             Err(error) => tracing::info!(%peer, seconds, %error, "a connection ended"),
         }
-        self.connections.leave(place);
+        self.connections.leave(Place::Served(id));
     }
 
     async fn serve_one(&self, stream: TcpStream, id: u64) -> Result<(), Error> {
-        let request = self.acceptor.read(stream).await?;
+        let request = self.acceptor.read_http(stream).await?;
+        // The server was asked to stop while the request was on its way.
+        if self.connections.is_shutting_down() {
+            return request.respond(&NO_ROOM.response()).await;
+        }
+        let request = request.upgrade().await?;
         let Some(room) = RoomName::of_path(request.uri().path()) else {
             return request
                 .reject(http::StatusCode::NOT_FOUND, "there are /, /ws and /rooms/NAME here")
@@ -106,7 +126,7 @@ impl Chat {
         let (sender, receiver) = request.accept().await?.split();
         self.connections.register(id, sender.clone());
         let user =
-            User { sender, receiver, session: Session::new(self.settings.max_text), slow: Arc::default() };
+            User { sender, receiver, session: Session::new(self.settings.max_text), lag: Arc::default() };
         user.run(self, &room).await
     }
 }
@@ -116,7 +136,7 @@ struct User {
     sender: Sender,
     receiver: Receiver,
     session: Session,
-    slow: Arc<Notify>,
+    lag: Arc<Lag>,
 }
 
 /// A user who is in a room.
@@ -153,7 +173,7 @@ impl User {
             let step = match self.session.receive(&message) {
                 Step::Join(name) => {
                     let outlet =
-                        Arc::new(SocketOutlet { sender: self.sender.clone(), slow: self.slow.clone() });
+                        Arc::new(SocketOutlet { sender: self.sender.clone(), lag: self.lag.clone() });
                     let lines = (&wire::welcome(&name).into(), &wire::joined(&name).into());
                     match chat.hub.join(room.as_str(), name.keys(), outlet, lines) {
                         Ok(membership) => {
@@ -177,7 +197,10 @@ impl User {
         loop {
             let message = tokio::select! {
                 message = self.receiver.recv() => message?,
-                () = catch_up(&self.slow, &self.sender, membership) => continue,
+                flow = self.lag.catch_up(&self.sender, membership) => match flow {
+                    Flow::On => continue,
+                    Flow::End => return Ok(()),
+                },
             };
             let Some(message) = message else { return Ok(()) };
             let bytes = message.len();
@@ -201,11 +224,14 @@ impl User {
             Verdict::Fine => Ok(Flow::On),
             Verdict::Delay(delay) => {
                 let end = tokio::time::Instant::now() + delay;
-                while tokio::time::timeout_at(end, catch_up(&self.slow, &self.sender, membership))
-                    .await
-                    .is_ok()
-                {}
-                Ok(Flow::On)
+                loop {
+                    let caught_up = self.lag.catch_up(&self.sender, membership);
+                    match tokio::time::timeout_at(end, caught_up).await {
+                        Ok(Flow::On) => {}
+                        Ok(Flow::End) => return Ok(Flow::End),
+                        Err(_) => return Ok(Flow::On),
+                    }
+                }
             }
             Verdict::Abuse => {
                 let frame = CloseFrame::new(CloseCode::POLICY_VIOLATION, "too many messages for too long");
@@ -245,19 +271,40 @@ enum Flow {
     End,
 }
 
-/// Once the member is slow: waits until its socket has room again, and delivers what has waited.
-///
-/// A future that is dropped in between leaves the member slow, and the next one goes on.
-async fn catch_up(slow: &Notify, sender: &Sender, membership: &Membership) {
-    slow.notified().await;
-    // Given back if this is dropped while it waits.
-    let pending = Renotify(slow);
-    // An error shows at the next read.
-    let _ = sender.room().await;
-    std::mem::forget(pending);
-    membership.resume();
+/// How a member lags behind, as the hub tells its connection's task.
+#[derive(Default)]
+struct Lag {
+    /// Told when it becomes slow, and when it is out.
+    news: Notify,
+    /// Whether it was too slow: the hub has put it out, and its connection closes.
+    is_out: AtomicBool,
 }
 
+impl Lag {
+    /// Once the member is slow: waits until its socket has room again, and delivers what has waited. Ends with a
+    /// member that is out.
+    ///
+    /// A future that is dropped in between leaves the member slow, and the next one goes on.
+    async fn catch_up(&self, sender: &Sender, membership: &Membership) -> Flow {
+        self.news.notified().await;
+        // Given back if this is dropped while it waits.
+        let pending = Renotify(&self.news);
+        tokio::select! {
+            // An error shows at the next read.
+            _ = sender.room() => {}
+            // It is out.
+            () = self.news.notified() => {}
+        }
+        std::mem::forget(pending);
+        if self.is_out.load(Ordering::Acquire) {
+            return Flow::End;
+        }
+        membership.resume();
+        Flow::On
+    }
+}
+
+/// Gives a notification back when it is dropped.
 struct Renotify<'a>(&'a Notify);
 
 impl Drop for Renotify<'_> {
@@ -269,7 +316,7 @@ impl Drop for Renotify<'_> {
 /// A connection as the hub sees it.
 struct SocketOutlet {
     sender: Sender,
-    slow: Arc<Notify>,
+    lag: Arc<Lag>,
 }
 
 impl Outlet for SocketOutlet {
@@ -286,13 +333,16 @@ impl Outlet for SocketOutlet {
     }
 
     fn on_slow(&self) {
-        self.slow.notify_one();
+        self.lag.news.notify_one();
     }
 
     fn on_too_slow(&self) {
         let frame = CloseFrame::new(CloseCode::TRY_AGAIN_LATER, "your connection is too slow for this room");
         // It may be closed already.
         let _ = self.sender.cut_and_close(frame.ok());
+        // It has left: its task says so now, not when the connection has ended.
+        self.lag.is_out.store(true, Ordering::Release);
+        self.lag.news.notify_one();
     }
 }
 
@@ -307,15 +357,20 @@ struct Connections {
 #[derive(Default)]
 struct ConnectionsState {
     next_id: u64,
-    count: usize,
+    /// Bounded by `Settings::max_connections`.
+    served: usize,
+    refused: usize,
     /// Those whose handshake is done.
     senders: HashMap<u64, Sender>,
     is_shutting_down: bool,
 }
 
 /// A place among the connections.
-struct Place {
-    id: u64,
+enum Place {
+    /// By its number.
+    Served(u64),
+    /// There was no room; it is told so.
+    Refused,
 }
 
 impl Connections {
@@ -323,14 +378,15 @@ impl Connections {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn enter(&self, max: Option<usize>) -> Option<Place> {
+    fn enter(&self, max: Option<usize>) -> Place {
         let mut state = self.lock();
-        if state.is_shutting_down || max.is_some_and(|max| state.count >= max) {
-            return None;
+        if state.is_shutting_down || max.is_some_and(|max| state.served >= max) {
+            state.refused += 1;
+            return Place::Refused;
         }
-        state.count += 1;
+        state.served += 1;
         state.next_id += 1;
-        Some(Place { id: state.next_id })
+        Place::Served(state.next_id)
     }
 
     fn register(&self, id: u64, sender: Sender) {
@@ -344,8 +400,16 @@ impl Connections {
 
     fn leave(&self, place: Place) {
         let mut state = self.lock();
-        state.count -= 1;
-        let sender = state.senders.remove(&place.id);
+        let sender = match place {
+            Place::Served(id) => {
+                state.served -= 1;
+                state.senders.remove(&id)
+            }
+            Place::Refused => {
+                state.refused -= 1;
+                None
+            }
+        };
         drop(state);
         // Outside the lock: it may be the last one.
         drop(sender);
@@ -367,7 +431,8 @@ impl Shutdown for Chat {
     }
 
     fn left(&self) -> usize {
-        self.connections.lock().count
+        let state = self.connections.lock();
+        state.served + state.refused
     }
 
     async fn somebody_gone(&self) {

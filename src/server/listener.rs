@@ -45,6 +45,25 @@ pub async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     }
 }
 
+/// Stops listening, and returns whoever is in the backlog: they were let in and wait for an answer.
+pub fn close(listener: TcpListener) -> Vec<(TcpStream, SocketAddr)> {
+    let mut backlog = Vec::new();
+    // Asked directly: tokio may not have heard of the last ones yet.
+    let Ok(listener) = listener.into_std() else { return backlog };
+    // Bounded: others may come as fast as these are taken.
+    while backlog.len() < BACKLOG as usize {
+        match listener.accept() {
+            Ok((stream, peer)) => {
+                let stream = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
+                backlog.extend(stream.map(|stream| (stream, peer)));
+            }
+            Err(error) if is_of_one_connection(&error) => {}
+            Err(_) => break,
+        }
+    }
+    backlog
+}
+
 /// Whether the error is that of a connection which ended before it was accepted.
 fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use crate::handshake::RequestError;
@@ -27,7 +27,7 @@ pub(super) trait Shutdown {
     /// Everybody who is to be told.
     fn clients(&self) -> Vec<Sender>;
 
-    /// How many connections are left.
+    /// How many connections are left, those that are only being refused among them.
     fn left(&self) -> usize;
 
     /// Ready when some connection has ended.
@@ -71,14 +71,6 @@ pub(super) async fn drain(server: &impl Shutdown, settings: Settings) {
 pub(super) fn going_away(retry_after: Duration) -> CloseFrame {
     let reason = format!("retry-after={}", retry_after.as_secs());
     CloseFrame::new(CloseCode::GOING_AWAY, reason).expect("a short reason")
-}
-
-/// Answers whoever is in the listener's backlog.
-pub(super) fn refuse_backlog(listener: &TcpListener, acceptor: &Acceptor, retry_after: Duration) {
-    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
-    while let std::task::Poll::Ready(Ok((stream, _))) = listener.poll_accept(&mut cx) {
-        tokio::spawn(refuse(stream, acceptor.clone(), RequestError::NoRoom { retry_after }));
-    }
 }
 
 /// Reads a request and refuses it.

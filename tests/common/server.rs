@@ -1,0 +1,91 @@
+//! The real binary: servers on a free port, and commands that end by themselves.
+
+use std::net::SocketAddr;
+use std::process::{ExitStatus, Output, Stdio};
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, ChildStdout, Command};
+
+/// A bound on whatever has to happen, far above what it takes: nothing hangs, and nothing is measured.
+pub const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Waits for what has to happen.
+pub async fn within<T>(happens: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, happens).await.expect("it happens within five seconds")
+}
+
+/// The binary with these arguments, and nothing of our own environment that would change its flags.
+pub fn switchboard(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_switchboard"));
+    let ours = std::env::vars_os().map(|(name, _)| name);
+    for name in ours.filter(|name| name.to_string_lossy().starts_with("SWITCHBOARD_")) {
+        command.env_remove(name);
+    }
+    command.args(arguments).env_remove("RUST_LOG").kill_on_drop(true);
+    command
+}
+
+/// Runs a command to its end.
+pub async fn run(arguments: &[&str]) -> Output {
+    let mut command = switchboard(arguments);
+    within(command.stdin(Stdio::null()).output()).await.expect("the binary runs")
+}
+
+/// A server, killed when it is dropped.
+pub struct Server {
+    child: Child,
+    address: SocketAddr,
+    // Kept, so that what the server prints has somewhere to go.
+    _stdout: BufReader<ChildStdout>,
+}
+
+impl Server {
+    /// Starts `switchboard` with these arguments on a free port, and waits until it listens.
+    pub async fn start(arguments: &[&str]) -> Self {
+        let mut child = switchboard(arguments)
+            .args(["--listen", "127.0.0.1:0"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the binary runs");
+        let mut stdout = BufReader::new(child.stdout.take().expect("it is piped"));
+        let mut line = String::new();
+        within(stdout.read_line(&mut line)).await.expect("the server prints a line");
+        let address = line.trim_end().strip_prefix("listening on ws://").expect("the line has its address");
+        Self { address: address.parse().expect("an address and a port"), child, _stdout: stdout }
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The URL of a path.
+    pub fn url(&self, path: &str) -> String {
+        format!("ws://{}{path}", self.address)
+    }
+
+    /// Sends it a signal, such as `TERM`.
+    pub async fn signal(&self, name: &str) {
+        let id = self.child.id().expect("it runs").to_string();
+        let sent = Command::new("kill").args(["-s", name, &id]).status().await;
+        assert!(sent.expect("kill runs").success(), "the server is there");
+    }
+
+    /// Waits for it to end.
+    pub async fn wait(&mut self) -> ExitStatus {
+        within(self.child.wait()).await.expect("it is our child")
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.start_kill();
+        while let Ok(None) = self.child.try_wait() {
+            std::thread::yield_now();
+        }
+    }
+}
