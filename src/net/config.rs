@@ -67,7 +67,6 @@ impl Config {
             headers: self.headers.clone(),
             origin: self.origin.clone(),
             limits: self.limits,
-            ..ClientConfig::default()
         }
     }
 }

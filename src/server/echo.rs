@@ -34,7 +34,7 @@ pub async fn serve(listener: TcpListener, acceptor: Acceptor, prefix: Option<Utf
     }
 }
 
-/// Not an `async fn`: that would keep `ws` twice.
+#[expect(clippy::manual_async_fn, reason = "an `async fn` would keep `ws` twice")]
 fn echo(mut ws: WebSocket) -> impl Future<Output = Result<(), Error>> + Send {
     async move {
         while let Some(message) = ws.recv().await? {
