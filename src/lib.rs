@@ -1,4 +1,53 @@
 //! A hand-rolled WebSocket library: RFC 6455 and RFC 7692, strict in both roles.
+//!
+//! [`WebSocket`] is a connection, whichever side we are and whatever it stands on:
+//!
+//! ```
+//! use switchboard::WebSocket;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+//! let url = format!("ws://{}/", listener.local_addr()?);
+//! tokio::spawn(async move {
+//!     let (stream, _) = listener.accept().await?;
+//!     let mut ws = WebSocket::accept(stream).await?;
+//!     while let Some(message) = ws.recv().await? {
+//!         ws.send(message).await?;
+//!     }
+//!     Ok::<_, switchboard::Error>(())
+//! });
+//!
+//! let mut ws = WebSocket::connect(&url).await?;
+//! ws.send("hello").await?;
+//! assert_eq!(ws.recv().await?.unwrap().as_text(), Some("hello"));
+//! ws.close(None).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Where to look
+//!
+//! - [`Acceptor`]: a server that looks at a request before it answers, or has a [`Config`] of its own.
+//! - [`Connector`]: the same for a client.
+//! - [`WebSocket::split`] and [`Sender`]: one task receives, any number of tasks send.
+//! - [`Limits`] and [`Timeouts`]: what a peer may cost. All of them are on by default.
+//! - [`Prepared`]: a message that is encoded once and sent to many.
+//! - [`proto`] and [`handshake`]: the protocol without I/O, for another runtime or a test.
+//! - `testing`: two connections joined in memory (feature `test-util`).
+//!
+//! # What it needs
+//!
+//! A tokio runtime with I/O and time, of either flavour, any number of them. With [`Timeouts::none`] it needs no
+//! time. The library never prints, never exits, and sets nothing that is global.
+//!
+//! # Compatibility
+//!
+//! The minimum supported Rust version is 1.88; raising it is a minor release. Semantic versioning covers every
+//! public item at the crate's root and in [`net`], [`handshake`], [`proto`] and `testing`, the names of the
+//! features, and which errors and close codes are told apart; not the wording of messages, the sizes of types, or
+//! what is marked `#[doc(hidden)]`. The modules of the binary (`chat`, `cli`, `hub`, `server`, with the feature
+//! `cli`) are not covered yet. The types of `bytes`, `http` and tokio in the API make their major versions ours.
 
 #[cfg(feature = "cli")]
 pub mod chat;
@@ -26,3 +75,8 @@ pub use net::{
     WebSocket,
 };
 pub use proto::{CloseCode, CloseFrame, Kind, Limits, Message, Piece, Prepared, Role, Utf8Bytes};
+
+/// The README's examples, compiled with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

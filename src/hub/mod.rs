@@ -1,6 +1,6 @@
 //! Fan-out: rooms, and members that take what is published in them.
 //!
-//! The hub knows no WebSocket and no socket: a member is anything that takes a [`Prepared`] without waiting. A
+//! The hub knows no WebSocket and no socket: a member is anything that takes a [`Prepared`](crate::Prepared) without waiting. A
 //! message is encoded once and given to each member by reference, in one order for everybody. A member that takes
 //! no more becomes *slow*: what it has not had waits for it, by reference and within a budget, and the room's
 //! [`Policy`] says what happens beyond that. Nobody else feels it.

@@ -1,7 +1,7 @@
 //! Frame headers: reading one from bytes, writing one to bytes (RFC 6455 §5.2).
 //!
 //! Reading refuses whatever is wrong in any context. What depends on the role, on a negotiated extension or on
-//! the frames before is [`Decoder`](super::decoder)'s and [`Receiver`](super::Receiver)'s to judge.
+//! the frames before is the decoder's and [`Receiver`](super::Receiver)'s to judge.
 
 use super::Role;
 use super::error::ProtocolError;

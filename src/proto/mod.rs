@@ -56,7 +56,7 @@ pub use message::{Kind, Message, Piece};
 pub use prepared::Prepared;
 pub use receiver::{Event, Receiver};
 pub use sender::{MaskSource, Sender};
-pub use utf8::{Utf8Bytes, Utf8Validator};
+pub use utf8::{InvalidUtf8, Utf8Bytes, Utf8Validator};
 
 /// Which side of the connection we are (RFC 6455 §1.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
