@@ -162,9 +162,16 @@ async fn with_wait_it_goes_on_receiving_when_the_input_has_ended() {
 async fn a_room_is_a_part_of_the_url() {
     let server = Server::start(&["chat"]).await;
     let mut ann = Client::join_at(&server, "/rooms/rust", "ann").await;
-    let mut bob = Talk::start(&[&server.url("/"), "--room", "rust", "--name", "bob"]);
-    assert_eq!(bob.read().await, "Welcome, bob!");
-    assert_eq!(ann.recv_text().await, "[system] >>> bob joined the chat");
+    for (name, path) in [("bob", "/"), ("eve", ""), ("joe", "/?from=afar")] {
+        let mut talk = Talk::start(&[&server.url(path), "--room", "rust", "--name", name]);
+        assert_eq!(talk.read().await, format!("Welcome, {name}!"));
+        assert_eq!(ann.recv_text().await, format!("[system] >>> {name} joined the chat"));
+        assert_eq!(talk.finish().await.status.code(), Some(0));
+        assert_eq!(ann.recv_text().await, format!("[system] >>> {name} left the chat"));
+    }
+    let output = run(&["connect", &server.url("/"), "--room", "a?b"]).await;
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("\"a?b\" is no room"));
 }
 
 #[tokio::test]
