@@ -7,7 +7,7 @@ mod common;
 use std::process::{Output, Stdio};
 
 use common::client::Client;
-use common::server::{Server, run, switchboard, within};
+use common::server::{PATIENCE, Server, run, switchboard, within};
 use switchboard::{Acceptor, CloseFrame, Config, WebSocket};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpListener;
@@ -132,7 +132,9 @@ async fn it_goes_on_receiving_while_the_server_takes_nothing() {
         }
     };
     let mut received = Vec::new();
-    let (_, read) = within(async { tokio::join!(write, output.read_to_end(&mut received)) }).await;
+    let talk = async { tokio::join!(write, output.read_to_end(&mut received)) };
+    // Many bytes for a busy machine.
+    let (_, read) = tokio::time::timeout(6 * PATIENCE, talk).await.expect("nobody waits for ever");
     assert_eq!(read.unwrap(), count * ((64 << 10) + 1));
     assert_eq!(within(child.wait()).await.unwrap().code(), Some(0));
 }
@@ -160,9 +162,16 @@ async fn with_wait_it_goes_on_receiving_when_the_input_has_ended() {
 async fn a_room_is_a_part_of_the_url() {
     let server = Server::start(&["chat"]).await;
     let mut ann = Client::join_at(&server, "/rooms/rust", "ann").await;
-    let mut bob = Talk::start(&[&server.url("/"), "--room", "rust", "--name", "bob"]);
-    assert_eq!(bob.read().await, "Welcome, bob!");
-    assert_eq!(ann.recv_text().await, "[system] >>> bob joined the chat");
+    for (name, path) in [("bob", "/"), ("eve", ""), ("joe", "/?from=afar")] {
+        let mut talk = Talk::start(&[&server.url(path), "--room", "rust", "--name", name]);
+        assert_eq!(talk.read().await, format!("Welcome, {name}!"));
+        assert_eq!(ann.recv_text().await, format!("[system] >>> {name} joined the chat"));
+        assert_eq!(talk.finish().await.status.code(), Some(0));
+        assert_eq!(ann.recv_text().await, format!("[system] >>> {name} left the chat"));
+    }
+    let output = run(&["connect", &server.url("/"), "--room", "a?b"]).await;
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("\"a?b\" is no room"));
 }
 
 #[tokio::test]
@@ -186,9 +195,12 @@ async fn a_refused_connection_is_an_error_with_its_status() {
     assert_eq!(code, Some(1));
     assert!(error.contains("503"), "{error}");
     let server = Server::start(&["chat"]).await;
-    let (code, error) = Talk::start(&[&server.url("/nowhere")]).end().await;
-    assert_eq!(code, Some(1));
-    assert!(error.contains("404"), "{error}");
+    let elsewhere = ["--origin", "http://evil.example"];
+    for (path, options, status) in [("/nowhere", &[][..], "404"), ("/", &elsewhere, "403")] {
+        let (code, error) = Talk::start(&[&[server.url(path).as_str()], options].concat()).end().await;
+        assert_eq!(code, Some(1));
+        assert!(error.contains(status), "{error}");
+    }
 }
 
 #[tokio::test]
@@ -237,16 +249,17 @@ async fn verbose_tells_how_it_began_and_how_it_ended() {
 }
 
 #[tokio::test]
-async fn headers_and_subprotocols_are_sent_as_given() {
+async fn headers_origin_and_subprotocols_are_sent_as_given() {
     let url = one_connection(|mut ws, headers| async move {
-        let sent = ["x-one", "sec-websocket-protocol"].map(|name| headers[name].to_str().unwrap());
+        let sent = ["x-one", "origin", "sec-websocket-protocol"].map(|name| headers[name].to_str().unwrap());
         ws.send(sent.join("|")).await.unwrap();
         ws.close(None).await.unwrap();
     })
     .await;
-    let options = ["-v", "-H", "X-One: 1 2", "--subprotocol", "a", "--subprotocol", "b"];
-    let mut talk = Talk::start(&[&[url.as_str()], &options[..]].concat());
-    assert_eq!(talk.read().await, "1 2|a, b");
+    let options = ["-v", "-H", "X-One: 1 2", "--origin", "http://a.example"];
+    let offers = ["--subprotocol", "a", "--subprotocol", "b"];
+    let mut talk = Talk::start(&[&[url.as_str()], &options[..], &offers].concat());
+    assert_eq!(talk.read().await, "1 2|http://a.example|a, b");
     let (code, errors) = talk.end().await;
     assert_eq!(code, Some(0));
     assert!(

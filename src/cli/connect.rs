@@ -10,7 +10,7 @@ use clap::Args;
 use http::{HeaderName, HeaderValue};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Stdout};
 
-use crate::chat::wire;
+use crate::chat::wire::{self, RoomName};
 use crate::net::{Config, Connector, Error, WebSocket};
 use crate::proto::{CloseCode, CloseFrame, Message, Utf8Bytes};
 
@@ -25,8 +25,8 @@ pub(super) struct Flags {
     #[arg(long)]
     name: Option<String>,
     /// The room to join, if the URL names none: appended as /rooms/ROOM
-    #[arg(long)]
-    room: Option<String>,
+    #[arg(long, value_parser = parse_room)]
+    room: Option<RoomName>,
     /// Another header field for the request, as 'Name: value'
     #[arg(short = 'H', long = "header", value_name = "HEADER", value_parser = parse_header)]
     headers: Vec<(HeaderName, HeaderValue)>,
@@ -57,6 +57,18 @@ fn parse_header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
     let name = name.trim().parse().map_err(|_| explain())?;
     let value = HeaderValue::from_str(value.trim()).map_err(|_| explain())?;
     Ok((name, value))
+}
+
+/// Reads the name of a room.
+fn parse_room(text: &str) -> Result<RoomName, String> {
+    RoomName::parse(text)
+        .ok_or_else(|| format!("{text:?} is no room: write 1 to 64 of the characters A-Z a-z 0-9 . _ -"))
+}
+
+/// The URL of a room: in front of the query, if there is one.
+fn with_room(url: &str, room: &RoomName) -> String {
+    let (path, query) = url.split_at(url.find('?').unwrap_or(url.len()));
+    format!("{}/rooms/{}{query}", path.trim_end_matches('/'), room.as_str())
 }
 
 /// Exit codes for scripts: 0 closed in order, 1 anything else (what is wrong with the flags is clap's 2).
@@ -98,7 +110,7 @@ enum TalkError {
 async fn talk(flags: &Flags) -> Result<(), String> {
     let url = match &flags.room {
         None => flags.url.clone(),
-        Some(room) => format!("{}/rooms/{room}", flags.url.trim_end_matches('/')),
+        Some(room) => with_room(&flags.url, room),
     };
     let mut config = Config {
         subprotocols: flags.subprotocols.clone(),
