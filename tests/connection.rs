@@ -505,3 +505,21 @@ async fn a_cut_drops_what_was_not_begun() {
     let bytes = rest_of(theirs).await;
     assert_eq!(bytes[102..], [0x88, 2, 0x03, 0xf5]);
 }
+
+#[tokio::test]
+async fn a_send_that_waits_for_room_learns_of_a_close_at_once() {
+    let (ours, _theirs) = tokio::io::duplex(64);
+    let mut config = switchboard::Config::default();
+    config.limits.max_queued_bytes = 100;
+    let ws =
+        Ws::from_parts(ours, switchboard::Role::Server, Default::default(), &config, Vec::new()).unwrap();
+    let (sender, _receiver) = ws.split();
+    sender.send(Message::binary(vec![7; 300])).await.unwrap();
+    let other = sender.clone();
+    let waiting = tokio::spawn(async move { other.send("late").await });
+    tokio::task::yield_now().await;
+    assert!(!waiting.is_finished());
+    sender.close(CloseFrame::from(CloseCode::NORMAL)).unwrap();
+    let refused = waiting.await.unwrap();
+    assert!(matches!(refused, Err(Error::Send(SendError::Closed))), "{refused:?}");
+}

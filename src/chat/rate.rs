@@ -23,6 +23,9 @@ const BURST_SECONDS: f64 = 10.0;
 /// Whoever has to be delayed for so long without a break is cut off.
 const MAX_DELAYED: Duration = Duration::from_secs(60);
 
+/// The longest single delay: meanwhile nobody notices that the connection has ended.
+const MAX_DELAY: Duration = Duration::from_secs(5);
+
 /// One connection's buckets.
 #[derive(Debug)]
 pub struct RateLimit {
@@ -63,7 +66,8 @@ impl RateLimit {
         if now.saturating_duration_since(since) >= MAX_DELAYED {
             Verdict::Abuse
         } else {
-            Verdict::Delay(delay)
+            // What is left of it is found by the next message.
+            Verdict::Delay(delay.min(MAX_DELAY))
         }
     }
 }
@@ -106,6 +110,14 @@ mod tests {
         }
         assert_eq!(limit.count(0, start), Verdict::Delay(Duration::from_millis(100)));
         assert_eq!(limit.count(0, start + Duration::from_millis(200)), Verdict::Fine);
+    }
+
+    #[test]
+    fn a_large_debt_is_paid_in_parts() {
+        let start = Instant::now();
+        let mut limit = RateLimit::new(Rates { messages: 0, bytes: 10 }, start);
+        assert_eq!(limit.count(1000, start), Verdict::Delay(MAX_DELAY));
+        assert_eq!(limit.count(0, start + MAX_DELAY), Verdict::Delay(MAX_DELAY));
     }
 
     #[test]

@@ -407,46 +407,53 @@ impl<S: Stream> Connection<S> {
         let mut write = self.lock();
         write.check()?;
         write.out.close(frame)?;
-        self.on_close_sent(&mut write);
+        let waiting = self.on_close_sent(&mut write);
         let wakes = self.write_out(&mut write);
         drop(write);
+        waiting.wake();
         wakes.wake();
         // The reader has a close handshake to finish.
         self.reader.wake();
         Ok(())
     }
 
-    fn on_close_sent(&self, write: &mut WriteSide<S>) {
+    /// The deadline of the closing handshake begins, and whoever waits to send learns that nothing can be sent.
+    fn on_close_sent(&self, write: &mut WriteSide<S>) -> Wakes {
         if write.close_since == NEVER {
             write.close_since = self.helpers.now();
             if let Some(timeout) = self.settings.timeouts.close {
                 self.look_by(write, after(write.close_since, timeout));
             }
         }
+        Wakes(write.waiters.take())
     }
 
     /// Answers what the peer sent, leaving it in the queue for the reader to write out.
     pub(super) fn answer(&self, event: &proto::Event) {
         let mut write = self.lock();
         write.out.on_event(event);
+        let mut waiting = Wakes::default();
         if let proto::Event::Close(_) = event {
-            self.on_close_sent(&mut write);
+            waiting = self.on_close_sent(&mut write);
             if self.settings.role == Role::Server {
                 // The server shuts its side first (RFC 6455 §7.1.1).
                 write.want_shutdown();
             }
         }
         self.has_output.store(true, Ordering::Release);
+        drop(write);
+        waiting.wake();
     }
 
     /// Fails the connection for what the peer did: tells it, and shuts our side.
     pub(super) fn fail_protocol(&self, error: proto::ProtocolError) {
         let mut write = self.lock();
         write.out.fail(&error);
-        self.on_close_sent(&mut write);
+        let waiting = self.on_close_sent(&mut write);
         write.want_shutdown();
         let wakes = self.write_out(&mut write);
         drop(write);
+        waiting.wake();
         wakes.wake();
     }
 
@@ -761,9 +768,10 @@ impl<S: Stream> Outlet for Connection<S> {
         write.check()?;
         let dropped = write.out.cut();
         let closed = write.out.close(frame);
-        self.on_close_sent(&mut write);
+        let waiting = self.on_close_sent(&mut write);
         let wakes = self.write_out(&mut write);
         drop(write);
+        waiting.wake();
         wakes.wake();
         self.reader.wake();
         closed?;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::error::{Error, Timeout};
 
-/// How much of a head is read at once.
+/// How much of a head is read at once, and so the most that is kept of what came behind it.
 pub(super) const HEAD_READ_BYTES: usize = 2 << 10;
 
 /// Runs a part of the handshake within its deadline.

@@ -14,8 +14,6 @@ pub struct Limits {
     pub max_fragments: u32,
     /// Bytes that may wait to be written before `send` waits too. 1 MiB by default; control frames don't count.
     pub max_queued_bytes: usize,
-    /// The most that is kept of what came behind the handshake's head, in bytes. 64 KiB by default.
-    pub max_unread_bytes: usize,
     /// The longest request or response head to accept, in bytes. 16 KiB by default; over it: 431.
     pub max_head_bytes: usize,
     /// The most header fields in a head. 100 by default; over it: 431.
@@ -29,7 +27,6 @@ impl Default for Limits {
             max_frame_bytes: 64 << 20,
             max_fragments: 131_072,
             max_queued_bytes: 1 << 20,
-            max_unread_bytes: 64 << 10,
             max_head_bytes: 16 << 10,
             max_headers: 100,
         }

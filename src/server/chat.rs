@@ -44,6 +44,9 @@ pub struct Settings {
 /// How long a user has to give a name.
 const NAME_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long a server that goes down waits for requests that haven't come.
+const REQUEST_GRACE: Duration = Duration::from_secs(1);
+
 /// What a refused connection is told about coming again.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
@@ -96,7 +99,10 @@ impl Chat {
     }
 
     async fn refuse(self: Arc<Self>, stream: TcpStream) {
-        shutdown::refuse(stream, self.acceptor.clone(), NO_ROOM).await;
+        tokio::select! {
+            () = shutdown::refuse(stream, self.acceptor.clone(), NO_ROOM) => {}
+            () = self.connections.shut_down_since(REQUEST_GRACE) => {}
+        }
         self.connections.leave(Place::Refused);
     }
 
@@ -112,7 +118,11 @@ impl Chat {
     }
 
     async fn serve_one(&self, stream: TcpStream, id: u64) -> Result<(), Error> {
-        let request = self.acceptor.read_http(stream).await?;
+        let request = tokio::select! {
+            request = self.acceptor.read_http(stream) => request?,
+            // Nothing to say goodbye to: a socket that was opened in advance, most likely.
+            () = self.connections.shut_down_since(REQUEST_GRACE) => return Ok(()),
+        };
         // The server was asked to stop while the request was on its way.
         if self.connections.is_shutting_down() {
             return request.respond(&NO_ROOM.response()).await;
@@ -352,6 +362,8 @@ struct Connections {
     state: Mutex<ConnectionsState>,
     /// Told when somebody goes.
     gone: Notify,
+    /// Told when the shutdown begins.
+    shutdown: Notify,
 }
 
 #[derive(Default)]
@@ -416,8 +428,18 @@ impl Connections {
         self.gone.notify_waiters();
     }
 
+    /// Ready when the shutdown began so long ago.
+    async fn shut_down_since(&self, grace: Duration) {
+        let shutdown = self.shutdown.notified();
+        if !self.is_shutting_down() {
+            shutdown.await;
+        }
+        tokio::time::sleep(grace).await;
+    }
+
     fn begin_shutdown(&self) {
         self.lock().is_shutting_down = true;
+        self.shutdown.notify_waiters();
     }
 
     fn is_shutting_down(&self) -> bool {

@@ -102,3 +102,14 @@ async fn nobody_new_is_let_in_while_it_drains() {
     let connected = within(TcpStream::connect(server.address())).await;
     assert_eq!(connected.unwrap_err().kind(), std::io::ErrorKind::ConnectionRefused);
 }
+
+#[tokio::test]
+async fn a_silent_connection_does_not_hold_up_a_stop() {
+    let mut server = Server::start(&["chat", "--drain-timeout", "1h"]).await;
+    let silent = TcpStream::connect(server.address()).await.unwrap();
+    // Somebody who came after it is in: so it was accepted.
+    drop(Client::join(&server, "ann").await);
+    server.signal("TERM").await;
+    assert_eq!(server.wait().await.code(), Some(0));
+    drop(silent);
+}
