@@ -26,6 +26,7 @@ const MAX_SHARED_BYTES: usize = 4 << 10;
 const MAX_SMALL_BYTES: usize = 1 << 10;
 
 impl Batch {
+    #[cfg(feature = "net")]
     #[inline(always)]
     pub(super) fn is_empty(&self) -> bool {
         self.frames.is_empty()

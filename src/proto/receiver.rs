@@ -264,12 +264,14 @@ impl Receiver {
     }
 
     /// The next of the messages that were decoded ahead.
+    #[cfg(feature = "net")]
     #[inline(always)]
     pub(crate) fn next_decoded(&mut self) -> Option<Message> {
         self.batch.next(self.role)
     }
 
     /// Whether messages were decoded ahead.
+    #[cfg(feature = "net")]
     #[inline(always)]
     pub(crate) fn has_decoded(&self) -> bool {
         !self.batch.is_empty()
