@@ -36,6 +36,20 @@ pub struct ClientConfig {
 }
 
 /// A request for a WebSocket, and the reader of its answer.
+///
+/// ```
+/// # use switchboard::handshake::*;
+/// let url = Url::parse("ws://example.com/feed")?;
+/// // The key's 16 bytes have to be new and random for each connection (RFC 6455 §4.1).
+/// let mut handshake = ClientHandshake::new(&url, &ClientConfig::default(), *b"the sample nonce")?;
+/// assert!(handshake.request().starts_with(b"GET /feed HTTP/1.1\r\nHost: example.com\r\n"));
+///
+/// let answer = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+///     Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+/// let connected = handshake.receive(answer)?.expect("the whole head is there");
+/// assert_eq!(connected.negotiated, Negotiated::default());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct ClientHandshake {
     request: Bytes,

@@ -9,6 +9,13 @@ use super::authority::Authority;
 /// Which origins are let in.
 ///
 /// The default is [`OriginPolicy::same_host`].
+///
+/// ```
+/// use switchboard::handshake::OriginPolicy;
+///
+/// let origins = OriginPolicy::same_host().allow("https://app.example.com")?;
+/// # Ok::<(), switchboard::handshake::InvalidOrigin>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OriginPolicy {
     admits_any: bool,

@@ -26,7 +26,7 @@ pub struct Config {
     pub deflate: Option<DeflateConfig>,
     /// The subprotocols to offer or accept, the preferred one first; none by default.
     pub subprotocols: Vec<String>,
-    /// A server's: the pages that may connect; any by default.
+    /// A server's: the pages that may connect. By default those of its own host, and whoever is no browser.
     pub origins: OriginPolicy,
     /// A client's: the `Origin` to send, which only browsers have to; none by default.
     pub origin: Option<HeaderValue>,
@@ -41,7 +41,7 @@ impl Default for Config {
             timeouts: Timeouts::default(),
             deflate: cfg!(feature = "deflate").then(DeflateConfig::default),
             subprotocols: Vec::new(),
-            origins: OriginPolicy::any(),
+            origins: OriginPolicy::same_host(),
             origin: None,
             headers: HeaderMap::new(),
         }

@@ -22,6 +22,26 @@ use super::transport::Stream;
 /// connection, when the input that has come is used up.
 ///
 /// When the last `Sender` and the reading half are gone, the connection is closed with 1001.
+///
+/// ```
+/// # use switchboard::{Error, Role, WebSocket};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Error> {
+/// # let (a, b) = tokio::io::duplex(1 << 16);
+/// # let ws = WebSocket::from_upgraded(a, Role::Client, Default::default())?;
+/// # let mut peer = WebSocket::from_upgraded(b, Role::Server, Default::default())?;
+/// let (sender, mut receiver) = ws.split();
+/// for name in ["Ada", "Grace"] {
+///     let sender = sender.clone();
+///     tokio::spawn(async move { sender.send(name).await });
+/// }
+/// assert_eq!(peer.recv().await?.unwrap().as_text(), Some("Ada"));
+/// assert_eq!(peer.recv().await?.unwrap().as_text(), Some("Grace"));
+/// peer.send("hello, both").await?;
+/// assert_eq!(receiver.recv().await?.unwrap().as_text(), Some("hello, both"));
+/// # Ok(())
+/// # }
+/// ```
 pub struct Sender {
     outlet: Arc<dyn Outlet>,
     /// What the [`Sink`] is at, once it was used as one.
@@ -279,6 +299,22 @@ impl Sink<Message> for Sender {
 }
 
 /// Room for one message, taken by [`Sender::reserve`]. Dropped it gives the room back.
+///
+/// For whoever must not take a message out of a queue of its own before it can be sent:
+///
+/// ```
+/// # use switchboard::{Error, Role, WebSocket};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Error> {
+/// # let (a, b) = tokio::io::duplex(1 << 16);
+/// # let mut ws = WebSocket::from_upgraded(a, Role::Client, Default::default())?;
+/// # let mut peer = WebSocket::from_upgraded(b, Role::Server, Default::default())?;
+/// let permit = ws.reserve().await?;
+/// permit.send("the newest price")?;
+/// assert_eq!(peer.recv().await?.unwrap().as_text(), Some("the newest price"));
+/// # Ok(())
+/// # }
+/// ```
 pub struct Permit<'a> {
     outlet: &'a dyn Outlet,
 }
@@ -303,6 +339,22 @@ impl Drop for Permit<'_> {
 /// A message on its way out in pieces, from [`Sender::begin`].
 ///
 /// Dropped before it is finished it closes the connection with 1011: the peer must not take a part for the whole.
+///
+/// ```
+/// # use switchboard::{Error, Kind, Role, WebSocket};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Error> {
+/// # let (a, b) = tokio::io::duplex(1 << 16);
+/// # let mut ws = WebSocket::from_upgraded(a, Role::Client, Default::default())?;
+/// # let mut peer = WebSocket::from_upgraded(b, Role::Server, Default::default())?;
+/// let mut writer = ws.begin(Kind::Text).await?;
+/// writer.write("a line of a long report\n").await?;
+/// writer.finish("the last one\n").await?;
+/// let report = peer.recv().await?.unwrap();
+/// assert_eq!(report.as_text(), Some("a line of a long report\nthe last one\n"));
+/// # Ok(())
+/// # }
+/// ```
 pub struct MessageWriter<'a> {
     outlet: &'a dyn Outlet,
     kind: Kind,

@@ -5,6 +5,15 @@ use std::time::Duration;
 /// When to give up on a peer. All are on by default but `idle`; `None` turns one off.
 ///
 /// All fields may hold any value.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// let mut config = switchboard::Config::default();
+/// config.timeouts.ping_interval = Some(Duration::from_secs(5));
+/// config.timeouts.silence = Some(Duration::from_secs(15));
+/// config.timeouts.idle = None;
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Timeouts {

@@ -333,6 +333,24 @@ impl<S: Stream> Sink<Message> for WebSocket<S> {
 /// The receiving half, from [`WebSocket::split`].
 ///
 /// Dropped while there are [`Sender`]s, the connection goes on: what comes is dropped, Pings are answered.
+///
+/// ```
+/// # use switchboard::{Error, Role, WebSocket};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Error> {
+/// # let (a, b) = tokio::io::duplex(1 << 16);
+/// # let ws = WebSocket::from_upgraded(a, Role::Client, Default::default())?;
+/// # let mut peer = WebSocket::from_upgraded(b, Role::Server, Default::default())?;
+/// let (_sender, mut receiver) = ws.split();
+/// peer.send("one").await?;
+/// drop(peer);
+/// assert_eq!(receiver.recv().await?.unwrap().as_text(), Some("one"));
+/// // Dropped without a word it went away in order: a Close 1001.
+/// assert!(receiver.recv().await?.is_none());
+/// assert_eq!(receiver.close_frame().unwrap().code().get(), 1001);
+/// # Ok(())
+/// # }
+/// ```
 pub struct Receiver<S: Stream = TcpStream> {
     reader: Box<Reader<S>>,
     negotiated: Option<Box<Negotiated>>,

@@ -76,6 +76,15 @@ impl std::fmt::Display for CloseCode {
 }
 
 /// Why a connection is closed: a code and, for people, a reason of at most 123 bytes.
+///
+/// ```
+/// use switchboard::{CloseCode, CloseFrame};
+///
+/// let frame = CloseFrame::new(CloseCode::GOING_AWAY, "back at noon")?;
+/// assert_eq!(frame.code().get(), 1001);
+/// assert!(CloseFrame::new(CloseCode::NORMAL, "x".repeat(124)).is_err());
+/// # Ok::<(), switchboard::proto::SendError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CloseFrame {
     code: CloseCode,

@@ -3,6 +3,12 @@
 /// What a connection may cost. Every buffer, queue and list that a peer drives names its field here.
 ///
 /// All fields may hold any value; zero lets nothing through.
+///
+/// ```
+/// let mut config = switchboard::Config::default();
+/// config.limits.max_message_bytes = 64 << 10;
+/// config.limits.max_queued_bytes = 256 << 10;
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {

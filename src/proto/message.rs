@@ -5,6 +5,14 @@ use bytes::Bytes;
 use super::utf8::Utf8Bytes;
 
 /// A whole message, text or binary (RFC 6455 §5.6).
+///
+/// ```
+/// use switchboard::Message;
+///
+/// assert_eq!(Message::text("hello"), Message::from("hello"));
+/// assert_eq!(Message::binary(vec![1, 2, 3]).len(), 3);
+/// assert_eq!(Message::binary(vec![1, 2, 3]).as_text(), None);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message {
     /// Text, proven to be UTF-8.

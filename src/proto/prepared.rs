@@ -15,6 +15,18 @@ use super::utf8::Utf8Bytes;
 /// A server's frames aren't masked (RFC 6455 §5.1), so their bytes are the same for every peer. It is deflated at
 /// most once too, without context, when the first peer that has negotiated permessage-deflate needs it. Cloning
 /// it copies a reference.
+///
+/// ```
+/// use switchboard::{Message, Prepared, Sender};
+///
+/// fn announce(peers: &[Sender], text: &str) {
+///     let prepared = Prepared::from(Message::text(text));
+///     for peer in peers {
+///         // Whoever has no room at the moment, or is gone, doesn't hold up the others.
+///         let _ = peer.try_send_prepared(&prepared);
+///     }
+/// }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Prepared(Arc<Encoded>);
 
