@@ -5,23 +5,15 @@
 //! and the median of their ratios of CPU time a message is printed with its 95 % interval. `ECHO_ROUNDS` and
 //! `ECHO_CELLS` (`16x1,125x16`: bytes x depth) change what is measured.
 
-use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
-use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+mod load;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use std::io;
 
-const CONNECTIONS: usize = 32;
-const WINDOW: Duration = Duration::from_millis(300);
-const SIZES: [usize; 5] = [16, 125, 1024, 16 << 10, 64 << 10];
-const DEPTHS: [usize; 2] = [1, 16];
+use load::{DEPTHS, Load, SIZES, Server};
 
 fn main() -> io::Result<()> {
     if std::env::var_os("ECHO_RAW_SERVER").is_some() {
-        return raw_server();
+        return load::raw_server();
     }
     // `cargo test --benches` only checks that it runs.
     let is_check = !std::env::args().any(|arg| arg == "--bench");
@@ -31,8 +23,8 @@ fn main() -> io::Result<()> {
         std::env::var("ECHO_ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(20)
     };
     let chosen = std::env::var("ECHO_CELLS").ok();
-    let ours = Server::ours()?;
-    let raw = Server::raw()?;
+    let ours = ours()?;
+    let raw = raw()?;
     println!(
         "{:>7} {:>5}  {:>10} {:>10}  {:>6}  95 % interval",
         "bytes", "depth", "ours µs", "raw µs", "ratio"
@@ -68,241 +60,24 @@ fn cell(ours: &Server, raw: &Server, size: usize, depth: usize, rounds: usize) -
     }
     our_load.stop();
     raw_load.stop();
-    let (low, high) = interval(&mut ratios);
+    let (low, high) = load::interval(&mut ratios);
     println!(
         "{size:>7} {depth:>5}  {:>10.3} {:>10.3}  {:>6.3}  {low:.3}–{high:.3}",
-        median(&mut our_costs),
-        median(&mut raw_costs),
-        median(&mut ratios),
+        load::median(&mut our_costs),
+        load::median(&mut raw_costs),
+        load::median(&mut ratios),
     );
     Ok(())
 }
 
-fn median(values: &mut [f64]) -> f64 {
-    values.sort_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    if values.len() % 2 == 1 { values[middle] } else { (values[middle - 1] + values[middle]) / 2.0 }
+fn ours() -> io::Result<Server> {
+    let mut command = load::pinned(env!("CARGO_BIN_EXE_switchboard"));
+    command.args(["echo", "--listen", "127.0.0.1:0", "--threads", "1"]);
+    Server::start(command, true)
 }
 
-/// The 95 % interval of the median, by the order statistics of the binomial distribution.
-fn interval(values: &mut [f64]) -> (f64, f64) {
-    values.sort_by(f64::total_cmp);
-    let n = values.len() as f64;
-    let reach = 0.98 * n.sqrt();
-    let low = (n / 2.0 - reach).floor().max(0.0) as usize;
-    let high = ((n / 2.0 + reach).ceil() as usize).min(values.len() - 1);
-    (values[low], values[high])
-}
-
-/// A server in a process of its own, on core 0.
-struct Server {
-    child: Child,
-    address: String,
-    is_websocket: bool,
-}
-
-impl Server {
-    fn ours() -> io::Result<Self> {
-        let mut command = pinned(env!("CARGO_BIN_EXE_switchboard"));
-        command.args(["echo", "--listen", "127.0.0.1:0", "--threads", "1"]);
-        Self::start(command, true)
-    }
-
-    fn raw() -> io::Result<Self> {
-        let mut command = pinned(std::env::current_exe()?);
-        command.env("ECHO_RAW_SERVER", "1");
-        Self::start(command, false)
-    }
-
-    fn start(mut command: Command, is_websocket: bool) -> io::Result<Self> {
-        let mut child = command.stdout(Stdio::piped()).spawn()?;
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().expect("it is piped")).read_line(&mut line)?;
-        let address = line.trim().rsplit('/').next().unwrap_or_default().to_owned();
-        Ok(Self { child, address, is_websocket })
-    }
-
-    /// The CPU time that it has used, in seconds.
-    fn cpu(&self) -> f64 {
-        let mut nanos = 0u64;
-        let tasks = format!("/proc/{}/task", self.child.id());
-        for task in std::fs::read_dir(tasks).into_iter().flatten().flatten() {
-            let stat = std::fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
-            nanos += stat.split(' ').next().and_then(|nanos| nanos.parse::<u64>().ok()).unwrap_or(0);
-        }
-        nanos as f64 / 1e9
-    }
-
-    fn connect(&self) -> io::Result<TcpStream> {
-        let mut stream = TcpStream::connect(&self.address)?;
-        stream.set_nodelay(true)?;
-        if self.is_websocket {
-            stream.write_all(
-                b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-                  Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n",
-            )?;
-            let mut head = Vec::new();
-            while !head.ends_with(b"\r\n\r\n") {
-                let mut byte = [0];
-                stream.read_exact(&mut byte)?;
-                head.push(byte[0]);
-            }
-        }
-        Ok(stream)
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// Core 0 is the servers', core 1 the load's.
-fn pinned(program: impl AsRef<std::ffi::OsStr>) -> Command {
-    if Command::new("taskset").arg("-V").stdout(Stdio::null()).status().is_err() {
-        return Command::new(program);
-    }
-    let mut command = Command::new("taskset");
-    command.args(["-c", "0"]).arg(program);
-    command
-}
-
-/// Connections that send and wait for the echo while they are let.
-struct Load {
-    messages: Arc<AtomicU64>,
-    is_on: Arc<AtomicBool>,
-    is_over: Arc<AtomicBool>,
-    thread: std::thread::JoinHandle<()>,
-}
-
-impl Load {
-    fn start(server: &Server, size: usize, depth: usize) -> io::Result<Self> {
-        let mut sockets = Vec::new();
-        for _ in 0..CONNECTIONS {
-            let socket = server.connect()?;
-            socket.set_nonblocking(true)?;
-            sockets.push(socket);
-        }
-        let batch = masked_frame(size).repeat(depth);
-        // An echo of ours isn't masked.
-        let answer = batch.len() - if server.is_websocket { 4 * depth } else { 0 };
-        let load = Self {
-            messages: Arc::default(),
-            is_on: Arc::default(),
-            is_over: Arc::default(),
-            thread: std::thread::spawn(|| {}),
-        };
-        let (messages, is_on, is_over) = (load.messages.clone(), load.is_on.clone(), load.is_over.clone());
-        let thread = std::thread::spawn(move || {
-            let runtime =
-                tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-            runtime.block_on(async {
-                let mut tasks = Vec::new();
-                for socket in sockets {
-                    let talk = talk(
-                        socket,
-                        batch.clone(),
-                        (answer, depth as u64),
-                        messages.clone(),
-                        (is_on.clone(), is_over.clone()),
-                    );
-                    tasks.push(tokio::spawn(talk));
-                }
-                for task in tasks {
-                    task.await.expect("the load doesn't panic").expect("the server answers");
-                }
-            });
-        });
-        Ok(Self { thread, ..load })
-    }
-
-    /// The server's CPU time a message, in µs, over a window.
-    fn window(&self, server: &Server) -> f64 {
-        self.is_on.store(true, Ordering::Relaxed);
-        std::thread::sleep(WINDOW / 6);
-        let (cpu, messages) = (server.cpu(), self.messages.load(Ordering::Relaxed));
-        std::thread::sleep(WINDOW);
-        let (cpu, messages) = (server.cpu() - cpu, self.messages.load(Ordering::Relaxed) - messages);
-        self.is_on.store(false, Ordering::Relaxed);
-        std::thread::sleep(WINDOW / 10);
-        cpu * 1e6 / messages as f64
-    }
-
-    fn stop(self) {
-        self.is_over.store(true, Ordering::Relaxed);
-        let _ = self.thread.join();
-    }
-}
-
-async fn talk(
-    socket: TcpStream,
-    batch: Vec<u8>,
-    (answer, depth): (usize, u64),
-    messages: Arc<AtomicU64>,
-    (is_on, is_over): (Arc<AtomicBool>, Arc<AtomicBool>),
-) -> io::Result<()> {
-    let mut socket = tokio::net::TcpStream::from_std(socket)?;
-    let mut buffer = vec![0; 256 << 10];
-    while !is_over.load(Ordering::Relaxed) {
-        if !is_on.load(Ordering::Relaxed) {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-            continue;
-        }
-        let (mut read, mut write) = socket.split();
-        let send = write.write_all(&batch);
-        let receive = async {
-            let mut left = answer;
-            while left > 0 {
-                match read.read(&mut buffer).await? {
-                    0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-                    len => left -= len,
-                }
-            }
-            Ok(())
-        };
-        tokio::try_join!(send, receive)?;
-        messages.fetch_add(depth, Ordering::Relaxed);
-    }
-    Ok(())
-}
-
-fn masked_frame(size: usize) -> Vec<u8> {
-    let mut frame = vec![0x82];
-    match size {
-        0..=125 => frame.push(0x80 | size as u8),
-        126..=0xffff => {
-            frame.push(0x80 | 126);
-            frame.extend((size as u16).to_be_bytes());
-        }
-        _ => {
-            frame.push(0x80 | 127);
-            frame.extend((size as u64).to_be_bytes());
-        }
-    }
-    frame.extend([1, 2, 3, 4]);
-    frame.resize(frame.len() + size, 7);
-    frame
-}
-
-/// The limit: reads and writes the same bytes, with one buffer for all connections as we have.
-fn raw_server() -> io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
-        println!("listening on tcp://{}", listener.local_addr()?);
-        loop {
-            let (mut stream, _) = listener.accept().await?;
-            stream.set_nodelay(true)?;
-            tokio::spawn(async move {
-                let mut buffer = vec![0; 64 << 10];
-                while let Ok(len @ 1..) = stream.read(&mut buffer).await {
-                    if stream.write_all(&buffer[..len]).await.is_err() {
-                        return;
-                    }
-                }
-            });
-        }
-    })
+fn raw() -> io::Result<Server> {
+    let mut command = load::pinned(std::env::current_exe()?);
+    command.env("ECHO_RAW_SERVER", "1");
+    Server::start(command, false)
 }
