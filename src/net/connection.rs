@@ -538,7 +538,8 @@ impl<S: Stream> Connection<S> {
     /// Only the reader can say that: bytes may lie in the socket that an application hasn't read yet, and one that
     /// doesn't read must not kill its peer.
     pub(super) fn confirm_miss(&self) {
-        if !self.is_suspect.swap(false, Ordering::Relaxed) {
+        // Looked at first: an exchange is an atomic, and this is asked at every wait.
+        if !self.is_suspect.load(Ordering::Relaxed) || !self.is_suspect.swap(false, Ordering::Relaxed) {
             return;
         }
         if let Some(timeout) = self.miss_due(self.helpers.now()) {

@@ -27,6 +27,8 @@ pub(super) struct Reader<S: Stream> {
     input: Input,
     /// Whether `proto` has said that it used up all input.
     is_used_up: bool,
+    /// Whether the last read of a `TcpStream` left its socket empty.
+    is_drained: bool,
     /// Whether a message came since the reader last waited.
     has_message: bool,
     /// Whether `message_since` is that of the message which is on its way in.
@@ -71,6 +73,7 @@ impl<S: Stream> Reader<S> {
             proto,
             input: Input::from_bytes(unread),
             is_used_up: false,
+            is_drained: false,
             has_message: false,
             is_message_timed: false,
             tracks_task: false,
@@ -272,6 +275,13 @@ impl<S: Stream> Reader<S> {
             // Another stream wakes the connection, and that wakes us.
             self.connection.reader.register(cx.waker());
         }
+        // A socket that was empty still is, most likely: asking costs less than trying with a buffer in hand.
+        if std::mem::take(&mut self.is_drained)
+            && let Some(half) = &self.half
+            && transport::poll_readable(half, cx).is_pending()
+        {
+            return self.on_empty_socket(cx);
+        }
         match self.poll_read(cx) {
             Poll::Ready(Ok(0)) => self.on_end_of_stream(Failure::Lost),
             Poll::Ready(Ok(read)) => self.on_read(read),
@@ -282,7 +292,7 @@ impl<S: Stream> Reader<S> {
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<usize>> {
-        let Self { connection, half, proto, input, .. } = self;
+        let Self { connection, half, proto, input, is_drained, .. } = self;
         let mut read = |into| match half {
             Some(half) => transport::poll_read(Pin::new(half), cx, into),
             None => connection.poll_read_other(into),
@@ -293,7 +303,10 @@ impl<S: Stream> Reader<S> {
         let mut buffer = input::take_buffer();
         let result = read(ReadInto::Buffer(&mut buffer));
         match result {
-            Poll::Ready(Ok(len)) if len > 0 => *input = Input::from_buffer(buffer, len),
+            Poll::Ready(Ok(len)) if len > 0 => {
+                *is_drained = len < buffer.len();
+                *input = Input::from_buffer(buffer, len);
+            }
             _ => input::give_buffer(buffer),
         }
         result

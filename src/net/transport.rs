@@ -125,6 +125,13 @@ impl<S: Stream> Transport<S> {
     }
 }
 
+/// Whether there may be something to read; on `Pending` the reader's waker is registered.
+pub(super) fn poll_readable(half: &OwnedReadHalf, cx: &mut Context<'_>) -> Poll<()> {
+    let tcp: &TcpStream = half.as_ref();
+    // An error shows at the read.
+    tcp.poll_read_ready(cx).map(drop)
+}
+
 /// Where a read puts its bytes.
 pub(super) enum ReadInto<'a> {
     /// A buffer that is initialised already.
