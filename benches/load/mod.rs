@@ -152,6 +152,7 @@ impl Load {
         let (cpu, messages) = (server.cpu() - cpu, self.messages.load(Ordering::Relaxed) - messages);
         self.is_on.store(false, Ordering::Relaxed);
         std::thread::sleep(WINDOW / 10);
+        assert!(messages > 0, "nothing was echoed: the server has ended the connections");
         cpu * 1e6 / messages as f64
     }
 

@@ -126,8 +126,11 @@ async fn shake_hands(stream: &mut TcpStream) -> io::Result<()> {
 }
 
 async fn switchboard(stream: TcpStream) -> Result<(), Failed> {
-    use switchboard::{Role, WebSocket};
-    let mut ws = WebSocket::from_upgraded(stream, Role::Server, Default::default())?;
+    use switchboard::{Config, Role, WebSocket};
+    let mut config = Config::default();
+    // The load answers no Ping while it is the others' turn, which can be long.
+    config.timeouts.silence = None;
+    let mut ws = WebSocket::from_parts(stream, Role::Server, Default::default(), &config, Vec::new())?;
     while let Some(message) = ws.recv().await? {
         ws.send(message).await?;
     }
