@@ -8,13 +8,13 @@ use std::cell::{Cell, RefCell};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The length of a read buffer in bytes.
-pub(super) const READ_BUFFER_BYTES: usize = 64 << 10;
+pub(super) const READ_BUFFER_BYTES: usize = 128 << 10;
 
 /// How many buffers a thread keeps besides the next one.
 const MAX_MORE: usize = 3;
 
 /// How many buffers connections may keep between two calls, in the whole process: 16 MiB.
-const MAX_KEPT: usize = 256;
+const MAX_KEPT: usize = 128;
 
 /// Buffers that are kept between two calls.
 static KEPT: AtomicUsize = AtomicUsize::new(0);
