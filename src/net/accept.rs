@@ -14,6 +14,7 @@ use crate::proto::Role;
 use super::config::Config;
 use super::error::{Error, Timeout};
 use super::opening::{HEAD_READ_BYTES, within};
+use super::timeouts::Timeouts;
 use super::transport::Stream;
 use super::websocket::{Setup, WebSocket};
 
@@ -92,9 +93,12 @@ impl Acceptor {
         match read {
             Ok(request) => Ok(HttpRequest { request, stream, acceptor: self.clone() }),
             Err(error) => {
+                let linger = self.config.timeouts.close;
                 match &error {
-                    Error::Request(error) => refuse(&mut stream, error).await,
-                    Error::Timeout(Timeout::Handshake) => refuse(&mut stream, &RequestError::Timeout).await,
+                    Error::Request(error) => refuse(&mut stream, error, linger).await,
+                    Error::Timeout(Timeout::Handshake) => {
+                        refuse(&mut stream, &RequestError::Timeout, linger).await;
+                    }
                     _ => {}
                 }
                 Err(error)
@@ -151,11 +155,10 @@ impl<S: Stream> HttpRequest<S> {
             Ok(upgrade) => {
                 let Acceptor { config, setup, .. } = self.acceptor;
                 let answer = Answer { headers: config.headers.clone(), ..Answer::default() };
-                let timeout = config.timeouts.handshake;
-                Ok(Pending { stream: self.stream, upgrade, setup, timeout, answer })
+                Ok(Pending { stream: self.stream, upgrade, setup, timeouts: config.timeouts, answer })
             }
             Err(error) => {
-                refuse(&mut self.stream, &error).await;
+                refuse(&mut self.stream, &error, self.acceptor.config.timeouts.close).await;
                 Err(error.into())
             }
         }
@@ -171,7 +174,7 @@ impl<S: Stream> HttpRequest<S> {
     ///
     /// Dropped before it is ready it drops the stream.
     pub async fn respond(mut self, response: &[u8]) -> Result<(), Error> {
-        end_with(&mut self.stream, response).await
+        end_with(&mut self.stream, response, self.acceptor.config.timeouts.close).await
     }
 
     /// Refuses it, with a status and one line that says why.
@@ -184,7 +187,8 @@ impl<S: Stream> HttpRequest<S> {
     ///
     /// Dropped before it is ready it drops the stream.
     pub async fn reject(mut self, status: StatusCode, why: &str) -> Result<(), Error> {
-        end_with(&mut self.stream, &self.request.reject(status, why)).await
+        let response = self.request.reject(status, why);
+        end_with(&mut self.stream, &response, self.acceptor.config.timeouts.close).await
     }
 }
 
@@ -194,7 +198,7 @@ pub struct Pending<S> {
     stream: S,
     upgrade: Upgrade,
     setup: Setup,
-    timeout: Option<Duration>,
+    timeouts: Timeouts,
     answer: Answer,
 }
 
@@ -238,7 +242,7 @@ impl<S: Stream> Pending<S> {
     #[must_use]
     pub fn with_config(mut self, config: &Config) -> Self {
         self.setup = Setup::new(Role::Server, config);
-        self.timeout = config.timeouts.handshake;
+        self.timeouts = config.timeouts;
         self
     }
 
@@ -256,7 +260,7 @@ impl<S: Stream> Pending<S> {
         let accepted = match self.upgrade.accept(self.answer) {
             Ok(accepted) => accepted,
             Err(error) => {
-                let _ = end_with(&mut self.stream, &error.response()).await;
+                let _ = end_with(&mut self.stream, &error.response(), self.timeouts.close).await;
                 return Err(error.into());
             }
         };
@@ -265,7 +269,7 @@ impl<S: Stream> Pending<S> {
             self.stream.flush().await?;
             Ok(())
         };
-        within(self.timeout, write).await?;
+        within(self.timeouts.handshake, write).await?;
         WebSocket::set_up(self.stream, &self.setup, accepted.negotiated, accepted.remainder.into())
     }
 
@@ -279,7 +283,7 @@ impl<S: Stream> Pending<S> {
     ///
     /// Dropped before it is ready it drops the stream.
     pub async fn reject(mut self, status: StatusCode, why: &str) -> Result<(), Error> {
-        end_with(&mut self.stream, &self.upgrade.reject(status, why)).await
+        end_with(&mut self.stream, &self.upgrade.reject(status, why), self.timeouts.close).await
     }
 }
 
@@ -297,41 +301,43 @@ async fn read_request<S: Stream>(stream: &mut S, mut handshake: ServerHandshake)
 }
 
 /// Answers a request that is refused. It is refused whether the answer arrives or not.
-async fn refuse<S: Stream>(stream: &mut S, error: &RequestError) {
-    let answer = async {
-        let _ = end_with(stream, &error.response()).await;
-    };
+async fn refuse<S: Stream>(stream: &mut S, error: &RequestError, timeout: Option<Duration>) {
     // Boxed: few need it, and every handshake would keep room for it.
-    let _ = tokio::time::timeout(LINGER, Box::pin(answer)).await;
+    let _ = Box::pin(end_with(stream, &error.response(), timeout)).await;
 }
 
-/// Writes a last response and lingers.
-async fn end_with<S: Stream>(stream: &mut S, response: &[u8]) -> Result<(), Error> {
-    stream.write_all(response).await?;
-    linger(stream).await;
-    Ok(())
+/// Writes a last response and lingers, until `timeout` is over: it is for nobody to hold up.
+async fn end_with<S: Stream>(
+    stream: &mut S,
+    response: &[u8],
+    timeout: Option<Duration>,
+) -> Result<(), Error> {
+    let end = async {
+        stream.write_all(response).await?;
+        linger(stream).await;
+        Ok(())
+    };
+    match within(timeout, end).await {
+        // The answer was written, or the peer takes none: either way it is over.
+        Err(Error::Timeout(_)) => Ok(()),
+        ended => ended,
+    }
 }
 
 /// Shuts our side, and reads what still comes until the peer has shut its own: closing a socket with unread bytes
 /// resets it, and the answer might not arrive.
 async fn linger<S: Stream>(stream: &mut S) {
-    let drain = async {
-        if stream.flush().await.is_err() || stream.shutdown().await.is_err() {
-            return;
+    if stream.flush().await.is_err() || stream.shutdown().await.is_err() {
+        return;
+    }
+    let mut buffer = vec![0; HEAD_READ_BYTES];
+    for _ in 0..MAX_LINGER_READS {
+        match stream.read(&mut buffer).await {
+            Ok(0) | Err(_) => return,
+            Ok(_) => {}
         }
-        let mut buffer = vec![0; HEAD_READ_BYTES];
-        for _ in 0..MAX_LINGER_READS {
-            match stream.read(&mut buffer).await {
-                Ok(0) | Err(_) => return,
-                Ok(_) => {}
-            }
-        }
-    };
-    let _ = tokio::time::timeout(LINGER, drain).await;
+    }
 }
 
-/// How long a refused client's last bytes are read.
-const LINGER: Duration = Duration::from_secs(5);
-
-/// And how many times, 8 MiB at most.
+/// How often a refused client's last bytes are read, 8 MiB at most.
 const MAX_LINGER_READS: usize = 4096;

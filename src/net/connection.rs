@@ -391,8 +391,15 @@ impl<S: Stream> Connection<S> {
     /// Sees to it that the wheel looks no later than `at`.
     fn look_by(&self, write: &mut WriteSide<S>, at: Millis) {
         if at < write.next_look {
-            write.next_look = at;
-            self.helpers.look_at(at, self.weak());
+            let before = std::mem::replace(&mut write.next_look, at);
+            self.helpers.look_at(at, before, self.weak());
+        }
+    }
+
+    fn forget_look(&self, write: &mut WriteSide<S>) {
+        let at = std::mem::replace(&mut write.next_look, NEVER);
+        if at != NEVER {
+            self.helpers.forget(at, &self.weak());
         }
     }
 
@@ -460,6 +467,8 @@ impl<S: Stream> Connection<S> {
     fn fail_locked(&self, write: &mut WriteSide<S>, failure: Failure) -> Wakes {
         if write.failure.is_none() {
             write.failure = Some(Box::new(failure));
+            // Nothing is left to look at, and the wheel would keep what is left of the connection till then.
+            self.forget_look(write);
         }
         self.has_failed.store(true, Ordering::Release);
         self.has_output.store(false, Ordering::Release);
@@ -680,7 +689,7 @@ pub(super) trait Outlet: Send + Sync {
     fn try_send_prepared(&self, prepared: &Prepared, urgency: Urgency) -> Result<(), TrySendError<()>>;
 
     /// Queues a message whatever is queued already, for a permit.
-    fn send_reserved(&self, message: Message) -> Result<(), Error>;
+    fn send_reserved(&self, message: Message, urgency: Urgency) -> Result<(), Error>;
 
     /// Queues a piece of the message that [`Outlet::poll_begin`] began.
     fn send_piece(&self, piece: Piece) -> Result<(), Error>;
@@ -703,7 +712,7 @@ pub(super) trait Outlet: Send + Sync {
     /// Gives a permit's room back.
     fn unreserve(&self);
 
-    /// Waits until no message is being sent in pieces and begins one.
+    /// Waits until no message is being sent in pieces and no permit is outstanding, and begins one.
     fn poll_begin(&self, cx: &Context<'_>, ticket: &mut Option<Ticket>) -> Poll<Result<(), Error>>;
 
     /// Waits for room for a piece of the message begun.
@@ -748,8 +757,8 @@ impl<S: Stream> Outlet for Connection<S> {
         self.try_submit((), urgency, |out, ()| out.send_prepared(prepared))
     }
 
-    fn send_reserved(&self, message: Message) -> Result<(), Error> {
-        self.submit(Urgency::ByTask, |out| out.send(message))
+    fn send_reserved(&self, message: Message, urgency: Urgency) -> Result<(), Error> {
+        self.submit(urgency, |out| out.send(message))
     }
 
     fn send_piece(&self, piece: Piece) -> Result<(), Error> {
@@ -799,9 +808,10 @@ impl<S: Stream> Outlet for Connection<S> {
 
     fn poll_begin(&self, cx: &Context<'_>, ticket: &mut Option<Ticket>) -> Poll<Result<(), Error>> {
         self.poll_until(cx, ticket, |write| {
-            let has_room = write.has_room(&self.settings.limits);
-            write.is_streaming |= has_room;
-            has_room
+            // A permit promises that its message can be sent: so it goes first.
+            let may_begin = write.permits == 0 && write.has_room(&self.settings.limits);
+            write.is_streaming |= may_begin;
+            may_begin
         })
     }
 
@@ -915,29 +925,33 @@ impl<S: Stream> Watched for Connection<S> {
         }
     }
 
-    fn look(&self, now: Millis) -> Option<Millis> {
+    fn look(&self, now: Millis) {
         let mut write = self.lock();
-        // An earlier look took this one's place.
-        if write.failure.is_some() || now < write.next_look {
-            return None;
+        if write.failure.is_some() {
+            return;
         }
         if let Some(timeout) = self.due(now, &write) {
             let wakes = self.give_up(&mut write, timeout);
             drop(write);
             wakes.wake();
             self.reader.wake();
-            return None;
+            return;
         }
         let wakes = self.ping_if_due(now, &mut write);
-        let next = self.next_look(now, &write);
-        write.next_look = next.unwrap_or(NEVER);
+        // A write that failed just now has ended the looks.
+        if write.failure.is_none() {
+            let next = self.next_look(now, &write).map(|next| next.max(now + 1));
+            self.forget_look(&mut write);
+            if let Some(next) = next {
+                self.look_by(&mut write, next);
+            }
+        }
         drop(write);
         wakes.wake();
         if self.miss_due(now).is_some() {
             self.is_suspect.store(true, Ordering::Relaxed);
             self.reader.wake();
         }
-        next
     }
 }
 

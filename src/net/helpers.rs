@@ -5,8 +5,7 @@
 //! The *wheel* looks at each connection when its next deadline may have come. It has no tick: it sleeps until the
 //! nearest deadline, and without one there is no timer.
 
-use std::cmp::Ordering;
-use std::collections::BinaryHeap;
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -23,8 +22,8 @@ pub(super) trait Watched: Send + Sync {
     /// Writes what is queued.
     fn flush_late(&self);
 
-    /// Acts on what is due at `now` and says when to look again, if this look was the awaited one.
-    fn look(&self, now: Millis) -> Option<Millis>;
+    /// Acts on what is due at `now`, and asks for the next look.
+    fn look(&self, now: Millis);
 }
 
 /// Milliseconds since the runtime's first connection.
@@ -41,16 +40,12 @@ pub(super) struct Helpers {
 #[derive(Default)]
 struct Shared {
     to_flush: Vec<Weak<dyn Watched>>,
-    looks: BinaryHeap<Look>,
+    /// When to look at which connection: by time, then by the connection's address. Each has one place at most,
+    /// and none once it has ended.
+    looks: BTreeMap<(Millis, usize), Weak<dyn Watched>>,
     waker: Option<Waker>,
     /// The runtime is gone: nothing is taken any more.
     is_retired: bool,
-}
-
-/// When to look at a connection; the heap has the earliest on top.
-struct Look {
-    at: Millis,
-    connection: Weak<dyn Watched>,
 }
 
 static RUNTIMES: Mutex<Vec<(Id, Arc<Helpers>)>> = Mutex::new(Vec::new());
@@ -98,17 +93,26 @@ impl Helpers {
         wake_after(shared);
     }
 
-    /// Looks at a connection at `at`, and then whenever it asks for.
-    pub(super) fn look_at(&self, at: Millis, connection: Weak<dyn Watched>) {
+    /// Looks at a connection at `at`, and then whenever it asks for, instead of at `before`.
+    pub(super) fn look_at(&self, at: Millis, before: Millis, connection: Weak<dyn Watched>) {
+        let id = address(&connection);
         let mut shared = self.lock();
         if shared.is_retired {
             return;
         }
-        let is_next = shared.looks.peek().is_none_or(|next| at < next.at);
-        shared.looks.push(Look { at, connection });
+        shared.looks.remove(&(before, id));
+        let is_next = shared.looks.first_key_value().is_none_or(|((next, _), _)| at < *next);
+        shared.looks.insert((at, id), connection);
         if is_next {
             wake_after(shared);
         }
+    }
+
+    /// Looks no more at a connection that has ended.
+    pub(super) fn forget(&self, at: Millis, connection: &Weak<dyn Watched>) {
+        let forgotten = self.lock().looks.remove(&(at, address(connection)));
+        // Outside the lock: it may be the last reference to what was the connection.
+        drop(forgotten);
     }
 
     fn lock(&self) -> MutexGuard<'_, Shared> {
@@ -150,7 +154,8 @@ impl Future for Work {
                 }
             }
             let mut shared = helpers.lock();
-            let is_idle = shared.to_flush.is_empty() && shared.looks.peek().map(|look| look.at) == next;
+            let is_idle =
+                shared.to_flush.is_empty() && shared.looks.first_key_value().map(|((at, _), _)| *at) == next;
             if is_idle {
                 if shared.waker.as_ref().is_none_or(|waker| !waker.will_wake(cx.waker())) {
                     shared.waker = Some(cx.waker().clone());
@@ -174,19 +179,24 @@ fn flush_all(helpers: &Helpers) {
 fn look_at_due(helpers: &Helpers) -> Option<Millis> {
     loop {
         let now = helpers.now();
-        let look = {
+        let due = {
             let mut shared = helpers.lock();
-            let next = shared.looks.peek()?;
-            if next.at > now {
-                return Some(next.at);
+            let (&(at, _), _) = shared.looks.first_key_value()?;
+            if at > now {
+                return Some(at);
             }
-            shared.looks.pop().expect("it was just there")
+            shared.looks.pop_first()
         };
-        let Some(connection) = look.connection.upgrade() else { continue };
-        if let Some(at) = connection.look(now) {
-            helpers.look_at(at.max(now + 1), look.connection);
+        let Some((_, weak)) = due else { continue };
+        if let Some(connection) = weak.upgrade() {
+            connection.look(now);
         }
     }
+}
+
+/// What tells one connection from another while it lives.
+fn address(connection: &Weak<dyn Watched>) -> usize {
+    connection.as_ptr().cast::<()>() as usize
 }
 
 /// Ends the helpers with their runtime, which drops the task that holds this.
@@ -204,25 +214,5 @@ impl Drop for Retire {
         let mut shared = self.helpers.lock();
         let retired = Shared { is_retired: true, ..Shared::default() };
         drop(std::mem::replace(&mut *shared, retired));
-    }
-}
-
-impl PartialEq for Look {
-    fn eq(&self, other: &Self) -> bool {
-        self.at == other.at
-    }
-}
-
-impl Eq for Look {}
-
-impl PartialOrd for Look {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Look {
-    fn cmp(&self, other: &Self) -> Ordering {
-        other.at.cmp(&self.at)
     }
 }

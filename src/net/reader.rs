@@ -18,6 +18,9 @@ use super::error::{Error, Failure};
 use super::input::{self, Input};
 use super::transport::{self, ReadInto, Stream};
 
+/// After so many reads without a message a poll ends, so that a peer that floods us doesn't keep the worker.
+const MAX_READS_A_POLL: u32 = 32;
+
 /// What reads a connection.
 pub(super) struct Reader<S: Stream> {
     connection: Arc<Connection<S>>,
@@ -191,6 +194,7 @@ impl<S: Stream> Reader<S> {
 
     /// The next message or piece. Control frames are answered here.
     fn poll_event(&mut self, cx: &mut Context<'_>, delivery: Delivery) -> Poll<Result<Option<Event>, Error>> {
+        let mut reads = 0;
         loop {
             match self.end.as_deref() {
                 None => {}
@@ -200,7 +204,11 @@ impl<S: Stream> Reader<S> {
             if !self.is_used_up {
                 match self.decode(delivery) {
                     Ok(Some(event @ (Event::Message(_) | Event::Piece(_)))) => {
+                        // A piece is no end of a message: its deadline goes on.
+                        let is_timed =
+                            self.is_message_timed && matches!(&event, Event::Piece(piece) if !piece.is_final);
                         self.on_message();
+                        self.is_message_timed = is_timed;
                         return Poll::Ready(Ok(Some(event)));
                     }
                     Ok(Some(event)) => self.on_control(event),
@@ -215,6 +223,12 @@ impl<S: Stream> Reader<S> {
                 }
                 continue;
             }
+            // Frames that are no messages cost no budget, and not every stream has one of its own.
+            if reads == MAX_READS_A_POLL {
+                cx.waker().wake_by_ref();
+                return self.out_of_budget();
+            }
+            reads += 1;
             ready!(self.poll_fill(cx));
         }
     }
@@ -398,7 +412,13 @@ impl<S: Stream> Reader<S> {
             self.connection.flush_now();
         }
         let mut buffer = input::take_buffer();
+        let mut reads = 0;
         let drained = loop {
+            if reads == MAX_READS_A_POLL {
+                cx.waker().wake_by_ref();
+                break Poll::Pending;
+            }
+            reads += 1;
             self.connection.reader.register(cx.waker());
             if let Some(failure) = self.connection.failure() {
                 if let Some(End::Close(frame)) = self.end.as_deref_mut() {

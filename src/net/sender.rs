@@ -52,6 +52,8 @@ pub struct Sender {
 struct SinkState {
     /// Its place among the waiters.
     ticket: Option<Ticket>,
+    /// Whether `poll_ready` has taken room that `start_send` hasn't used.
+    has_permit: bool,
     flush_target: Option<u64>,
 }
 
@@ -110,8 +112,12 @@ impl Sender {
     ///
     /// As [`Sender::send`].
     pub async fn send_prepared(&self, prepared: &Prepared) -> Result<(), Error> {
+        self.send_prepared_by(prepared, Urgency::ByTask).await
+    }
+
+    pub(super) async fn send_prepared_by(&self, prepared: &Prepared, urgency: Urgency) -> Result<(), Error> {
         loop {
-            match self.outlet.try_send_prepared(prepared, Urgency::ByTask) {
+            match self.outlet.try_send_prepared(prepared, urgency) {
                 Ok(()) => return Ok(()),
                 Err(TrySendError::Refused(error)) => return Err(error),
                 Err(TrySendError::Full(())) => self.room().await?,
@@ -125,7 +131,15 @@ impl Sender {
     ///
     /// [`TrySendError::Full`] gives the message back, [`TrySendError::Refused`] says why it can't be sent.
     pub fn try_send(&self, message: impl Into<Message>) -> Result<(), TrySendError<Message>> {
-        self.outlet.try_send(message.into(), Urgency::ByTask)
+        self.try_send_by(message.into(), Urgency::ByTask)
+    }
+
+    pub(super) fn try_send_by(
+        &self,
+        message: Message,
+        urgency: Urgency,
+    ) -> Result<(), TrySendError<Message>> {
+        self.outlet.try_send(message, urgency)
     }
 
     /// Sends a message that was encoded before, if there is room for it at once.
@@ -147,11 +161,16 @@ impl Sender {
     ///
     /// Dropped before it is ready it has taken no room.
     pub async fn reserve(&self) -> Result<Permit<'_>, Error> {
-        Wait::new(&*self.outlet, |outlet, cx, ticket| outlet.poll_reserve(cx, ticket)).done().await?;
-        Ok(Permit { outlet: &*self.outlet })
+        self.reserve_by(Urgency::ByTask).await
     }
 
-    /// Begins a message that is sent in pieces. Other senders' messages wait until it is finished.
+    pub(super) async fn reserve_by(&self, urgency: Urgency) -> Result<Permit<'_>, Error> {
+        Wait::new(&*self.outlet, |outlet, cx, ticket| outlet.poll_reserve(cx, ticket)).done().await?;
+        Ok(Permit { outlet: &*self.outlet, urgency })
+    }
+
+    /// Begins a message that is sent in pieces. Other senders' messages wait until it is finished; it waits for
+    /// [`Permit`]s that are outstanding, a `Sink` that is ready among them.
     ///
     /// # Errors
     ///
@@ -251,8 +270,13 @@ impl Clone for Sender {
 
 impl Drop for Sender {
     fn drop(&mut self) {
-        if let Some(ticket) = self.sink.as_ref().and_then(|sink| sink.ticket) {
-            self.outlet.stop_waiting(ticket);
+        if let Some(sink) = &self.sink {
+            if let Some(ticket) = sink.ticket {
+                self.outlet.stop_waiting(ticket);
+            }
+            if sink.has_permit {
+                self.outlet.unreserve();
+            }
         }
         self.outlet.release();
     }
@@ -270,21 +294,26 @@ impl Sink<Message> for Sender {
 
     fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         let Self { outlet, sink } = &mut *self;
-        outlet.poll_room(cx, &mut sink.get_or_insert_default().ticket)
+        let sink = sink.get_or_insert_default();
+        if !sink.has_permit {
+            ready!(outlet.poll_reserve(cx, &mut sink.ticket))?;
+            sink.has_permit = true;
+        }
+        Poll::Ready(Ok(()))
     }
 
-    fn start_send(self: Pin<&mut Self>, message: Message) -> Result<(), Error> {
-        match self.outlet.try_send(message, Urgency::Fed) {
-            Ok(()) => Ok(()),
-            Err(TrySendError::Refused(error)) => Err(error),
-            // Another sender took the room that `poll_ready` saw: the bound is soft by one message a sender.
-            Err(TrySendError::Full(message)) => self.outlet.send_reserved(message),
+    fn start_send(mut self: Pin<&mut Self>, message: Message) -> Result<(), Error> {
+        let Self { outlet, sink } = &mut *self;
+        let sent = outlet.send_reserved(message, Urgency::Fed);
+        if std::mem::take(&mut sink.get_or_insert_default().has_permit) {
+            outlet.unreserve();
         }
+        sent
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         let Self { outlet, sink } = &mut *self;
-        let SinkState { ticket, flush_target } = &mut **sink.get_or_insert_default();
+        let SinkState { ticket, flush_target, .. } = &mut **sink.get_or_insert_default();
         let flushed = ready!(outlet.poll_flushed(cx, ticket, flush_target));
         *flush_target = None;
         Poll::Ready(flushed)
@@ -317,6 +346,7 @@ impl Sink<Message> for Sender {
 /// ```
 pub struct Permit<'a> {
     outlet: &'a dyn Outlet,
+    urgency: Urgency,
 }
 
 impl Permit<'_> {
@@ -326,7 +356,7 @@ impl Permit<'_> {
     ///
     /// As [`Sender::send`].
     pub fn send(self, message: impl Into<Message>) -> Result<(), Error> {
-        self.outlet.send_reserved(message.into())
+        self.outlet.send_reserved(message.into(), self.urgency)
     }
 }
 

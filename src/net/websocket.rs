@@ -178,7 +178,7 @@ impl<S: Stream> WebSocket<S> {
     ///
     /// As [`WebSocket::send`].
     pub async fn send_prepared(&mut self, prepared: &Prepared) -> Result<(), Error> {
-        self.halves.sender.send_prepared(prepared).await
+        self.halves.sender.send_prepared_by(prepared, self.urgency()).await
     }
 
     /// Sends a message if there is room for it at once.
@@ -187,7 +187,7 @@ impl<S: Stream> WebSocket<S> {
     ///
     /// As [`Sender::try_send`].
     pub fn try_send(&mut self, message: impl Into<Message>) -> Result<(), TrySendError<Message>> {
-        self.halves.sender.try_send(message)
+        self.halves.sender.try_send_by(message.into(), self.urgency())
     }
 
     /// Begins a message that is sent in pieces.
@@ -213,7 +213,7 @@ impl<S: Stream> WebSocket<S> {
     ///
     /// As [`Sender::reserve`].
     pub async fn reserve(&mut self) -> Result<Permit<'_>, Error> {
-        self.halves.sender.reserve().await
+        self.halves.sender.reserve_by(self.urgency()).await
     }
 
     /// Waits until everything that was sent is written.
