@@ -346,16 +346,100 @@ async fn an_application_that_does_not_read_does_not_kill_its_peer() {
     assert_eq!(client.await.unwrap().unwrap(), Some(Message::text("still there?")));
 }
 
+/// A peer that sends a message of 64 KiB, a byte a second.
+async fn drip(mut peer: DuplexStream) {
+    peer.write_all(b"\x82\xfe\xff\xff\0\0\0\0").await.unwrap();
+    while peer.write_all(b"x").await.is_ok() {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
 #[tokio::test(start_paused = true)]
-async fn a_begun_message_has_to_end() {
-    let (mut ws, mut peer) = by_hand(switchboard::Role::Server);
+async fn a_begun_message_has_to_end_in_pieces_too() {
+    let (mut ws, peer) = by_hand(switchboard::Role::Server);
     let start = Instant::now();
-    let drip = tokio::spawn(async move {
-        peer.write_all(b"\x82\xfe\xff\xff\0\0\0\0").await.unwrap();
-        while peer.write_all(b"x").await.is_ok() {
-            tokio::time::sleep(Duration::from_secs(1)).await;
+    let drip = tokio::spawn(drip(peer));
+    let error = loop {
+        if let Err(error) = ws.recv_piece().await {
+            break error;
+        }
+    };
+    assert!(matches!(error, Error::Timeout(Timeout::Message)), "{error}");
+    assert!((60..70).contains(&start.elapsed().as_secs()), "{:?}", start.elapsed());
+    drop(ws);
+    drip.await.unwrap();
+}
+
+/// A stream on which Pings never cease.
+struct Flood;
+
+impl tokio::io::AsyncRead for Flood {
+    fn poll_read(
+        self: std::pin::Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buf: &mut tokio::io::ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        while buf.remaining() >= 6 {
+            buf.put_slice(b"\x89\x80\0\0\0\0");
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl tokio::io::AsyncWrite for Flood {
+    fn poll_write(
+        self: std::pin::Pin<&mut Self>,
+        _: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: std::pin::Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: std::pin::Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[tokio::test]
+async fn a_flood_leaves_the_worker_to_others() {
+    let mut ws = WebSocket::from_upgraded(Flood, switchboard::Role::Server, Default::default()).unwrap();
+    let other = tokio::spawn(async {
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
         }
     });
+    tokio::select! {
+        message = ws.recv() => panic!("no message was sent: {message:?}"),
+        done = other => done.unwrap(),
+    }
+    // Nor does it keep whoever drops it.
+    drop(ws);
+}
+
+#[tokio::test]
+async fn a_message_in_pieces_waits_for_permits() {
+    let (mut client, server) = pair().unwrap();
+    let (sender, _receiver) = server.split();
+    let permit = sender.reserve().await.unwrap();
+    let other = sender.clone();
+    let mut begin = pin!(other.begin(Kind::Text));
+    assert!(begin.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    permit.send("first").unwrap();
+    begin.await.unwrap().finish("second").await.unwrap();
+    for expected in ["first", "second"] {
+        assert_eq!(client.recv().await.unwrap().unwrap().as_text(), Some(expected));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_begun_message_has_to_end() {
+    let (mut ws, peer) = by_hand(switchboard::Role::Server);
+    let start = Instant::now();
+    let drip = tokio::spawn(drip(peer));
     let error = ws.recv().await.unwrap_err();
     assert!(matches!(error, Error::Timeout(Timeout::Message)), "{error}");
     assert!((60..70).contains(&start.elapsed().as_secs()), "{:?}", start.elapsed());

@@ -64,7 +64,18 @@ fn a_runtime_without_time_and_without_timeouts() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
     let mut config = Config::default();
     config.timeouts = switchboard::Timeouts::none();
-    runtime.block_on(talk(config));
+    runtime.block_on(talk(config.clone()));
+    // A refusal has its own way, and no time either.
+    runtime.block_on(async {
+        let (ours, mut theirs) = tokio::io::duplex(1024);
+        let refused = tokio::spawn(async { switchboard::Acceptor::new(config).accept(ours).await });
+        tokio::io::AsyncWriteExt::write_all(&mut theirs, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+        let mut answer = String::new();
+        tokio::io::AsyncReadExt::read_to_string(&mut theirs, &mut answer).await.unwrap();
+        drop(theirs);
+        assert!(answer.starts_with("HTTP/1.1 426 "), "{answer}");
+        assert!(refused.await.unwrap().is_err());
+    });
 }
 
 #[test]

@@ -8,6 +8,7 @@ use crate::handshake::{ClientHandshake, Connected, ResponseError, Url};
 use crate::proto::Role;
 
 use super::config::Config;
+use super::dial::{Attempts, dial};
 use super::entropy;
 use super::error::Error;
 use super::opening::{HEAD_READ_BYTES, within};
@@ -40,6 +41,8 @@ impl Connector {
 
     /// Connects to `url` by TCP and does the opening handshake, all within `Timeouts::handshake`.
     ///
+    /// Of a host with several addresses both families are tried, each a little after the one before (RFC 8305).
+    ///
     /// # Errors
     ///
     /// [`Error::Url`], [`Error::Offer`], [`Error::Io`] if no address answers, [`Error::Response`] if the server refuses or answers
@@ -54,7 +57,10 @@ impl Connector {
             return Err(Error::NoTls);
         }
         let connect = async {
-            let stream = TcpStream::connect((url.host(), url.port())).await?;
+            // Without deadlines there may be no time at all.
+            let has_time = self.config.timeouts.handshake.is_some();
+            let attempts = if has_time { Attempts::Raced } else { Attempts::InTurn };
+            let stream = dial(url.host(), url.port(), attempts).await?;
             self.handshake(&url, stream).await
         };
         // Boxed, so that a task which connects and then talks doesn't keep room for the handshake.

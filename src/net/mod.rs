@@ -6,6 +6,8 @@ mod config;
 #[cfg(feature = "client")]
 mod connect;
 mod connection;
+#[cfg(feature = "client")]
+mod dial;
 mod entropy;
 mod error;
 mod helpers;
