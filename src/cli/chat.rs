@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use clap::builder::FalseyValueParser;
 use clap::{Args, ValueEnum};
 
 use crate::chat::rate::Rates;
@@ -13,6 +14,7 @@ use crate::proto::deflate::DeflateConfig;
 use crate::server::chat::{self, Settings};
 use crate::server::{listener, shutdown};
 
+use super::Logging;
 use super::units::{parse_duration, parse_size};
 
 /// The flags of `switchboard chat`.
@@ -58,11 +60,13 @@ pub(super) struct Flags {
     #[arg(long, env = "SWITCHBOARD_DRAIN_TIMEOUT", default_value = "10s", value_name = "DURATION", value_parser = parse_duration)]
     drain_timeout: Duration,
     /// Don't compress
-    #[arg(long)]
+    #[arg(long, env = "SWITCHBOARD_NO_DEFLATE", value_parser = FalseyValueParser::new())]
     no_deflate: bool,
     /// Keep compression windows from one message to the next: smaller messages, some 450 KiB a connection
-    #[arg(long, conflicts_with = "no_deflate")]
+    #[arg(long, env = "SWITCHBOARD_DEFLATE_TAKEOVER", value_parser = FalseyValueParser::new(), conflicts_with = "no_deflate")]
     deflate_takeover: bool,
+    #[command(flatten)]
+    logging: Logging,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -123,7 +127,7 @@ impl Flags {
 }
 
 pub(super) fn run(flags: Flags) -> Result<(), String> {
-    super::log();
+    flags.logging.start();
     let settings = flags.settings()?;
     let runtime =
         super::runtime(flags.threads).map_err(|error| format!("the runtime can't start: {error}"))?;

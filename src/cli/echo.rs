@@ -3,12 +3,14 @@
 use std::net::SocketAddr;
 
 use clap::Args;
+use clap::builder::FalseyValueParser;
 
 use crate::handshake::OriginPolicy;
 use crate::net::{Acceptor, Config};
 use crate::proto::deflate::DeflateConfig;
 use crate::server::{echo, listener};
 
+use super::Logging;
 use super::units::parse_size;
 
 /// The flags of `switchboard echo`.
@@ -21,21 +23,23 @@ pub(super) struct Flags {
     #[arg(long, env = "SWITCHBOARD_THREADS", value_name = "N")]
     threads: Option<usize>,
     /// Don't compress
-    #[arg(long)]
+    #[arg(long, env = "SWITCHBOARD_NO_DEFLATE", value_parser = FalseyValueParser::new())]
     no_deflate: bool,
     /// Keep compression windows from one message to the next: smaller messages, some 450 KiB a connection
-    #[arg(long, conflicts_with = "no_deflate")]
+    #[arg(long, env = "SWITCHBOARD_DEFLATE_TAKEOVER", value_parser = FalseyValueParser::new(), conflicts_with = "no_deflate")]
     deflate_takeover: bool,
     /// The longest message to accept, after inflation
     #[arg(long, env = "SWITCHBOARD_MAX_MESSAGE_BYTES", default_value = "64MiB", value_name = "SIZE", value_parser = parse_size)]
     max_message_bytes: usize,
     /// What to write in front of every echo, such as 'Echo: '
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, env = "SWITCHBOARD_PREFIX", value_name = "TEXT")]
     prefix: Option<String>,
+    #[command(flatten)]
+    logging: Logging,
 }
 
 pub(super) fn run(flags: Flags) -> Result<(), String> {
-    super::log();
+    flags.logging.start();
     let runtime =
         super::runtime(flags.threads).map_err(|error| format!("the runtime can't start: {error}"))?;
     runtime.block_on(async {
