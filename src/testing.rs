@@ -14,7 +14,7 @@ use crate::proto::deflate::DeflateParams;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Pair {
-    /// How many bytes the pipe between them holds each way. 64 KiB by default.
+    /// How many bytes the pipe between them holds each way. 64 KiB by default; 1 cuts everything into single bytes.
     pub pipe_bytes: usize,
     /// What the client's side goes by.
     pub client: Config,

@@ -19,7 +19,7 @@ use super::input::{self, Input};
 use super::transport::{self, ReadInto, Stream};
 
 /// After so many reads without a message a poll ends, so that a peer that floods us doesn't keep the worker.
-const MAX_READS_A_POLL: u32 = 8;
+const MAX_READS_A_POLL: u32 = 4;
 
 /// What reads a connection.
 pub(super) struct Reader<S: Stream> {
