@@ -60,6 +60,7 @@ impl Batch {
 }
 
 /// Unmasks and checks whole small frames at the front of `input`, and returns how many bytes they are.
+#[inline(never)]
 fn decode(role: Role, max_bytes: usize, input: &mut [u8]) -> usize {
     let mut decoded = 0;
     let mut rest = &mut *input;

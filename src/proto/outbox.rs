@@ -242,6 +242,7 @@ fn run_with_room(queue: &mut Option<Box<Queue>>, size: usize) -> &mut Vec<u8> {
 }
 
 /// Something is queued again.
+#[inline(never)]
 fn begin(none: &mut Option<Box<Queue>>, size: usize) -> &mut Vec<u8> {
     none.insert(take_spare()).run_with_room(size)
 }
@@ -279,6 +280,7 @@ impl Queue {
         &mut self.run
     }
 
+    #[inline(never)]
     fn make_room(&mut self, size: usize) {
         if self.run.len() >= MAX_RUN_BYTES {
             self.close_run();
