@@ -17,11 +17,12 @@ use tokio::task;
 
 use crate::proto::{self, CloseFrame, Limits, Message, Piece, Prepared, Role, SendError};
 
+use super::clocks::{Clocks, NEVER};
 use super::error::{Error, Failure, Timeout, TrySendError};
 use super::helpers::{Helpers, Millis, Watched};
 use super::timeouts::Timeouts;
 use super::transport::{ReadInto, Stream, Transport};
-use super::waker::OwnWaker;
+use super::waker::{OwnWaker, Signal};
 
 /// One connection.
 pub(super) struct Connection<S> {
@@ -42,10 +43,6 @@ pub(super) struct Connection<S> {
     pub(super) waiting_since: AtomicU64,
     /// When the newest message came.
     pub(super) last_message: AtomicU64,
-    /// Since when a message has been on its way in, or `NEVER`.
-    pub(super) message_since: AtomicU64,
-    /// How many bytes came since then.
-    pub(super) message_bytes: AtomicU64,
     /// The round-trip time of the newest heartbeat in microseconds, or `u32::MAX`.
     round_trip: AtomicU32,
     /// How many `Sender`s there are.
@@ -54,6 +51,10 @@ pub(super) struct Connection<S> {
     pub(super) settings: Arc<Settings>,
     me: Weak<Self>,
 }
+
+/// A million idle connections each hold one. With the two counts of its `Arc` it just fills a size class of jemalloc.
+#[cfg(target_pointer_width = "64")]
+const _: () = assert!(size_of::<Connection<tokio::net::TcpStream>>() + 2 * size_of::<usize>() <= 256);
 
 /// What a connection needs of the configuration.
 #[derive(Debug)]
@@ -68,8 +69,8 @@ pub(super) struct WriteSide<S> {
     /// `None` once the connection is over and its socket freed.
     transport: Option<Transport<S>>,
     out: proto::Sender,
-    /// The connection's own, once it was needed.
-    waker: Option<Waker>,
+    /// What the connection's own waker does, once that was needed.
+    signal: Option<Arc<Signal<S>>>,
     /// Tasks that wait for room, or for the queue to be written.
     waiters: Waiters,
     last_ticket: u32,
@@ -81,13 +82,8 @@ pub(super) struct WriteSide<S> {
     needs_flush: bool,
     shutdown: Shutdown,
     failure: Option<Box<Failure>>,
-    /// Since when the socket has taken nothing although there is something.
-    blocked_since: Millis,
-    /// When a Close was queued.
-    close_since: Millis,
+    clocks: Clocks,
     next_ping: Millis,
-    /// When the heartbeat whose Pong is awaited was sent, in microseconds, or `NEVER`. Its payload says so too.
-    ping_sent: u64,
     next_look: Millis,
     reader_task: Option<task::Id>,
 }
@@ -99,9 +95,6 @@ enum Shutdown {
     Wanted,
     Done,
 }
-
-/// A time that hasn't come.
-pub(super) const NEVER: u64 = u64::MAX;
 
 /// With so much queued a deferred message is written at once.
 const MAX_DEFERRED_BYTES: usize = 64 << 10;
@@ -166,7 +159,7 @@ impl<S: Stream> Connection<S> {
             write: Mutex::new(WriteSide {
                 transport: Some(transport),
                 out,
-                waker: None,
+                signal: None,
                 waiters: None,
                 last_ticket: 0,
                 permits: 0,
@@ -174,10 +167,8 @@ impl<S: Stream> Connection<S> {
                 needs_flush: false,
                 shutdown: Shutdown::No,
                 failure: None,
-                blocked_since: NEVER,
-                close_since: NEVER,
+                clocks: Clocks::default(),
                 next_ping,
-                ping_sent: NEVER,
                 next_look: NEVER,
                 reader_task: None,
             }),
@@ -189,8 +180,6 @@ impl<S: Stream> Connection<S> {
             has_input: AtomicBool::new(false),
             waiting_since: AtomicU64::new(NEVER),
             last_message: AtomicU64::new(now),
-            message_since: AtomicU64::new(NEVER),
-            message_bytes: AtomicU64::new(0),
             round_trip: AtomicU32::new(u32::MAX),
             senders: AtomicU32::new(0),
             helpers,
@@ -341,7 +330,7 @@ impl<S: Stream> Connection<S> {
         let result = self.poll_write_out(write);
         match result {
             Poll::Ready(Ok(())) => {
-                write.blocked_since = NEVER;
+                write.clocks.unblock();
                 self.has_output.store(false, Ordering::Release);
             }
             Poll::Ready(Err(error)) => return self.fail_locked(write, Failure::from(&error)),
@@ -352,10 +341,10 @@ impl<S: Stream> Connection<S> {
     }
 
     fn poll_write_out(&self, write: &mut WriteSide<S>) -> Poll<std::io::Result<()>> {
-        let WriteSide { transport: Some(transport), waker, out, needs_flush, shutdown, .. } = write else {
+        let WriteSide { transport: Some(transport), signal, out, needs_flush, shutdown, .. } = write else {
             return Poll::Ready(Ok(()));
         };
-        let waker = &mut OwnWaker { made: waker, connection: &self.me };
+        let waker = &mut OwnWaker::new(signal, &self.me);
         while out.queued_bytes() > 0 {
             let written = std::task::ready!(match out.single_output() {
                 Some(bytes) => transport.poll_write(waker, &[std::io::IoSlice::new(bytes)]),
@@ -382,9 +371,11 @@ impl<S: Stream> Connection<S> {
     fn on_blocked(&self, write: &mut WriteSide<S>, written_before: u64) {
         write.out.settle();
         let Some(timeout) = self.settings.timeouts.write else { return };
-        if write.blocked_since == NEVER || write.out.written_total() > written_before {
-            write.blocked_since = self.helpers.now();
-            self.look_by(write, after(write.blocked_since, timeout));
+        let is_new = write.clocks.read().blocked_since == NEVER;
+        if is_new || write.out.written_total() > written_before {
+            let now = self.helpers.now();
+            write.clocks.set(|clocks| clocks.blocked_since = now);
+            self.look_by(write, after(now, timeout));
         }
     }
 
@@ -403,10 +394,30 @@ impl<S: Stream> Connection<S> {
         }
     }
 
-    /// Makes sure that a deadline that begins now is looked at.
-    pub(super) fn look_after(&self, timeout: Duration) {
-        let at = after(self.helpers.now(), timeout);
-        self.look_by(&mut self.lock(), at);
+    /// A message has begun to come in, which has to be complete in time.
+    pub(super) fn start_message_clock(&self, now: Millis, timeout: Duration) {
+        let mut write = self.lock();
+        write.clocks.set(|clocks| {
+            clocks.message_since = now;
+            clocks.message_bytes = 0;
+        });
+        self.look_by(&mut write, after(now, timeout));
+    }
+
+    /// More of it has come.
+    pub(super) fn on_message_bytes(&self, read: usize) {
+        let mut write = self.lock();
+        if write.clocks.read().message_since != NEVER {
+            write.clocks.set(|clocks| clocks.message_bytes += read as u64);
+        }
+    }
+
+    /// No message is on its way in any more.
+    pub(super) fn stop_message_clock(&self) {
+        self.lock().clocks.set(|clocks| {
+            clocks.message_since = NEVER;
+            clocks.message_bytes = 0;
+        });
     }
 
     /// Queues a Close and starts its deadline.
@@ -426,10 +437,11 @@ impl<S: Stream> Connection<S> {
 
     /// The deadline of the closing handshake begins, and whoever waits to send learns that nothing can be sent.
     fn on_close_sent(&self, write: &mut WriteSide<S>) -> Wakes {
-        if write.close_since == NEVER {
-            write.close_since = self.helpers.now();
+        if write.clocks.read().close_since == NEVER {
+            let now = self.helpers.now();
+            write.clocks.set(|clocks| clocks.close_since = now);
             if let Some(timeout) = self.settings.timeouts.close {
-                self.look_by(write, after(write.close_since, timeout));
+                self.look_by(write, after(now, timeout));
             }
         }
         Wakes(write.waiters.take())
@@ -491,11 +503,9 @@ impl<S: Stream> Connection<S> {
     /// Reads from a stream that isn't TCP, whose bytes come by the connection's own waker.
     pub(super) fn poll_read_other(&self, into: ReadInto<'_>) -> Poll<std::io::Result<usize>> {
         let mut write = self.lock();
-        let WriteSide { transport, waker, .. } = &mut *write;
+        let WriteSide { transport, signal, .. } = &mut *write;
         match transport {
-            Some(transport) => {
-                transport.poll_read_other(&mut OwnWaker { made: waker, connection: &self.me }, into)
-            }
+            Some(transport) => transport.poll_read_other(&mut OwnWaker::new(signal, &self.me), into),
             None => Poll::Ready(Ok(0)),
         }
     }
@@ -509,8 +519,8 @@ impl<S: Stream> Connection<S> {
     pub(super) fn on_pong(&self, payload: &[u8]) {
         let Ok(sent) = <[u8; 8]>::try_from(payload).map(u64::from_be_bytes) else { return };
         let mut write = self.lock();
-        if sent != NEVER && write.ping_sent == sent {
-            write.ping_sent = NEVER;
+        if sent != NEVER && write.clocks.read().ping_sent == sent {
+            write.clocks.set(|clocks| clocks.ping_sent = NEVER);
             let micros = self.helpers.now_micros().saturating_sub(sent);
             self.round_trip.store(u32::try_from(micros).unwrap_or(u32::MAX - 1), Ordering::Relaxed);
         }
@@ -518,10 +528,10 @@ impl<S: Stream> Connection<S> {
 
     /// The deadline that has passed although our reader needn't be asked about it.
     fn due(&self, now: Millis, write: &WriteSide<S>) -> Option<Timeout> {
-        let timeouts = &self.settings.timeouts;
-        if has_passed(now, write.close_since, timeouts.close) {
+        let (timeouts, clocks) = (&self.settings.timeouts, write.clocks.read());
+        if has_passed(now, clocks.close_since, timeouts.close) {
             Some(Timeout::Close)
-        } else if has_passed(now, write.blocked_since, timeouts.write) {
+        } else if has_passed(now, clocks.blocked_since, timeouts.write) {
             Some(Timeout::Write)
         } else {
             None
@@ -529,9 +539,9 @@ impl<S: Stream> Connection<S> {
     }
 
     /// The deadline that the peer has missed, if the socket is as empty as it was.
-    fn miss_due(&self, now: Millis) -> Option<Timeout> {
+    fn miss_due(&self, now: Millis, write: &WriteSide<S>) -> Option<Timeout> {
         let timeouts = &self.settings.timeouts;
-        if self.message_deadline().is_some_and(|deadline| now >= deadline) {
+        if self.message_deadline(write).is_some_and(|deadline| now >= deadline) {
             Some(Timeout::Message)
         } else if has_passed(now, self.waiting_since.load(Ordering::Relaxed), timeouts.silence) {
             Some(Timeout::Silence)
@@ -551,8 +561,8 @@ impl<S: Stream> Connection<S> {
         if !self.is_suspect.load(Ordering::Relaxed) || !self.is_suspect.swap(false, Ordering::Relaxed) {
             return;
         }
-        if let Some(timeout) = self.miss_due(self.helpers.now()) {
-            let mut write = self.lock();
+        let mut write = self.lock();
+        if let Some(timeout) = self.miss_due(self.helpers.now(), &write) {
             let wakes = self.give_up(&mut write, timeout);
             drop(write);
             wakes.wake();
@@ -560,18 +570,21 @@ impl<S: Stream> Connection<S> {
     }
 
     /// When the message that is on its way in has to be complete.
-    fn message_deadline(&self) -> Option<Millis> {
-        let timeouts = &self.settings.timeouts;
-        let since = self.message_since.load(Ordering::Relaxed);
+    fn message_deadline(&self, write: &WriteSide<S>) -> Option<Millis> {
+        let (timeouts, clocks) = (&self.settings.timeouts, write.clocks.read());
+        let since = clocks.message_since;
         let timeout = timeouts.message.filter(|_| since != NEVER)?;
-        let bytes = self.message_bytes.load(Ordering::Relaxed);
-        let earned = bytes.saturating_mul(1000).checked_div(u64::from(timeouts.message_rate)).unwrap_or(0);
+        let earned = clocks
+            .message_bytes
+            .saturating_mul(1000)
+            .checked_div(u64::from(timeouts.message_rate))
+            .unwrap_or(0);
         Some(after(since, timeout).saturating_add(earned))
     }
 
     /// The earliest time after `now` at which something can be due. What begins later looks by itself.
     fn next_look(&self, now: Millis, write: &WriteSide<S>) -> Option<Millis> {
-        let timeouts = &self.settings.timeouts;
+        let (timeouts, clocks) = (&self.settings.timeouts, write.clocks.read());
         let deadline = |at: Millis, timeout: Option<Duration>| {
             timeout.filter(|_| at != NEVER).map(|timeout| after(at, timeout))
         };
@@ -579,10 +592,10 @@ impl<S: Stream> Connection<S> {
         let idle = deadline(self.last_message.load(Ordering::Relaxed), timeouts.idle);
         [
             (!write.out.close_sent() && write.next_ping != NEVER).then_some(write.next_ping),
-            deadline(write.close_since, timeouts.close),
-            deadline(write.blocked_since, timeouts.write),
+            deadline(clocks.close_since, timeouts.close),
+            deadline(clocks.blocked_since, timeouts.write),
             // The reader was asked already about those that have passed.
-            again(self.message_deadline(), now, timeouts.message),
+            again(self.message_deadline(write), now, timeouts.message),
             again(silence, now, timeouts.silence),
             again(idle, now, timeouts.idle),
         ]
@@ -598,11 +611,12 @@ impl<S: Stream> Connection<S> {
         }
         write.next_ping = after(now, interval);
         // Behind a full socket a Ping says nothing; the write deadline watches that.
-        if write.blocked_since != NEVER {
+        if write.clocks.read().blocked_since != NEVER {
             return Wakes::default();
         }
-        write.ping_sent = self.helpers.now_micros();
-        let queued = write.out.ping(&write.ping_sent.to_be_bytes());
+        let sent = self.helpers.now_micros();
+        write.clocks.set(|clocks| clocks.ping_sent = sent);
+        let queued = write.out.ping(&sent.to_be_bytes());
         debug_assert!(queued.is_ok(), "eight bytes, and no Close was sent");
         self.write_out(write)
     }
@@ -946,9 +960,10 @@ impl<S: Stream> Watched for Connection<S> {
                 self.look_by(&mut write, next);
             }
         }
+        let is_suspect = self.miss_due(now, &write).is_some();
         drop(write);
         wakes.wake();
-        if self.miss_due(now).is_some() {
+        if is_suspect {
             self.is_suspect.store(true, Ordering::Relaxed);
             self.reader.wake();
         }

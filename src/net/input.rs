@@ -21,42 +21,51 @@ static KEPT: AtomicUsize = AtomicUsize::new(0);
 
 thread_local! {
     /// The buffer that the next reader takes: most threads never need another.
-    static NEXT: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    static NEXT: Cell<Option<Box<Buffer>>> = const { Cell::new(None) };
     /// And those that came back while it was there.
-    static MORE: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+    static MORE: RefCell<Vec<Box<Buffer>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// A buffer to read into: all of it initialised, once.
+/// Bytes to read into, and which of them were read and aren't used up.
+#[derive(Debug, Default)]
+pub(super) struct Buffer {
+    /// All of it initialised, once.
+    bytes: Vec<u8>,
+    start: u32,
+    end: u32,
+    /// Whether it counts in `KEPT`.
+    is_kept: bool,
+}
+
+/// A buffer to read into.
 #[inline]
-pub(super) fn take_buffer() -> Vec<u8> {
+pub(super) fn take_buffer() -> Box<Buffer> {
     match NEXT.try_with(Cell::take) {
-        Ok(buffer) if !buffer.is_empty() => buffer,
+        Ok(Some(buffer)) => buffer,
         _ => take_another(),
     }
 }
 
 #[cold]
-fn take_another() -> Vec<u8> {
+fn take_another() -> Box<Buffer> {
     let pooled = MORE.try_with(|more| more.borrow_mut().pop()).ok().flatten();
-    pooled.unwrap_or_else(|| vec![0; READ_BUFFER_BYTES])
+    pooled.unwrap_or_else(|| Box::new(Buffer { bytes: vec![0; READ_BUFFER_BYTES], ..Buffer::default() }))
 }
 
 /// Gives a buffer back, to whichever thread this is.
 #[inline]
-pub(super) fn give_buffer(buffer: Vec<u8>) {
-    if buffer.len() != READ_BUFFER_BYTES {
+pub(super) fn give_buffer(buffer: Box<Buffer>) {
+    if buffer.bytes.len() != READ_BUFFER_BYTES {
         return;
     }
     // Without a pool (the thread ends) the buffer is freed.
-    if let Ok(before) = NEXT.try_with(|next| next.replace(buffer))
-        && !before.is_empty()
-    {
+    if let Ok(Some(before)) = NEXT.try_with(|next| next.replace(Some(buffer))) {
         give_another(before);
     }
 }
 
 #[cold]
-fn give_another(buffer: Vec<u8>) {
+fn give_another(buffer: Box<Buffer>) {
     let _ = MORE.try_with(|more| {
         let mut more = more.borrow_mut();
         if more.len() < MAX_MORE {
@@ -65,71 +74,15 @@ fn give_another(buffer: Vec<u8>) {
     });
 }
 
-/// What was read and isn't used up.
-#[derive(Debug, Default)]
-pub(super) struct Input {
-    buffer: Vec<u8>,
-    start: u32,
-    end: u32,
-    /// Whether the buffer counts in `KEPT`.
-    is_kept: bool,
-}
-
-impl Input {
-    /// The first `end` bytes of a buffer from the pool.
-    pub(super) fn from_buffer(buffer: Vec<u8>, end: usize) -> Self {
-        Self { buffer, start: 0, end: end as u32, is_kept: false }
-    }
-
-    /// Bytes of one's own.
-    pub(super) fn from_bytes(bytes: Vec<u8>) -> Self {
-        // What came behind a handshake, or a part of a read buffer: far less than 4 GiB.
-        let end = bytes.len() as u32;
-        Self { buffer: bytes, start: 0, end, is_kept: false }
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.start == self.end
-    }
-
-    /// The unread bytes.
-    pub(super) fn unread(&mut self) -> &mut [u8] {
-        &mut self.buffer[self.start as usize..self.end as usize]
-    }
-
-    /// Leaves the last `left` bytes unread.
-    pub(super) fn leave(&mut self, left: usize) {
-        self.start = self.end - left as u32;
-    }
-
-    /// The input is used up, or never wanted: the buffer goes back.
-    pub(super) fn release(&mut self) {
-        self.forget_kept();
-        self.start = 0;
-        self.end = 0;
-        if self.buffer.capacity() > 0 {
-            give_buffer(std::mem::take(&mut self.buffer));
-        }
-    }
-
-    /// The connection stops with input left: keeps the buffer, or if too many are kept only the bytes.
+impl Buffer {
+    /// Where to read into.
     #[inline]
-    pub(super) fn keep(&mut self) {
-        if !self.is_kept && self.buffer.len() == READ_BUFFER_BYTES {
-            self.count_or_copy();
-        }
+    pub(super) fn room(&mut self) -> &mut [u8] {
+        &mut self.bytes
     }
 
-    #[cold]
-    fn count_or_copy(&mut self) {
-        if KEPT.fetch_add(1, Ordering::Relaxed) < MAX_KEPT {
-            self.is_kept = true;
-            return;
-        }
-        KEPT.fetch_sub(1, Ordering::Relaxed);
-        let own = self.unread().to_vec();
-        self.release();
-        *self = Self::from_bytes(own);
+    fn unread(&mut self) -> &mut [u8] {
+        &mut self.bytes[self.start as usize..self.end as usize]
     }
 
     fn forget_kept(&mut self) {
@@ -139,15 +92,99 @@ impl Input {
     }
 }
 
-impl Drop for Input {
+impl Drop for Buffer {
     fn drop(&mut self) {
         self.forget_kept();
+    }
+}
+
+/// What was read and isn't used up.
+#[derive(Debug, Default)]
+pub(super) struct Input {
+    /// `None` while there is nothing, as on an idle connection.
+    buffer: Option<Box<Buffer>>,
+}
+
+impl Input {
+    /// The first `end` bytes of a buffer from the pool.
+    #[inline]
+    pub(super) fn from_buffer(mut buffer: Box<Buffer>, end: usize) -> Self {
+        buffer.start = 0;
+        buffer.end = end as u32;
+        Self { buffer: Some(buffer) }
+    }
+
+    /// Bytes of one's own.
+    pub(super) fn from_bytes(bytes: Vec<u8>) -> Self {
+        if bytes.is_empty() {
+            return Self::default();
+        }
+        // What came behind a handshake, or a part of a read buffer: far less than 4 GiB.
+        let end = bytes.len() as u32;
+        Self { buffer: Some(Box::new(Buffer { bytes, start: 0, end, is_kept: false })) }
+    }
+
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.buffer.as_ref().is_none_or(|buffer| buffer.start == buffer.end)
+    }
+
+    /// The unread bytes.
+    #[inline]
+    pub(super) fn unread(&mut self) -> &mut [u8] {
+        self.buffer.as_mut().map_or(&mut [], |buffer| buffer.unread())
+    }
+
+    /// Leaves the last `left` bytes unread.
+    #[inline]
+    pub(super) fn leave(&mut self, left: usize) {
+        if let Some(buffer) = &mut self.buffer {
+            buffer.start = buffer.end - left as u32;
+        }
+    }
+
+    /// The input is used up, or never wanted: the buffer goes back.
+    #[inline]
+    pub(super) fn release(&mut self) {
+        if let Some(mut buffer) = self.buffer.take() {
+            buffer.forget_kept();
+            give_buffer(buffer);
+        }
+    }
+
+    /// The connection stops with input left: keeps the buffer, or if too many are kept only the bytes.
+    #[inline]
+    pub(super) fn keep(&mut self) {
+        if let Some(buffer) = &self.buffer
+            && !buffer.is_kept
+            && buffer.bytes.len() == READ_BUFFER_BYTES
+        {
+            self.count_or_copy();
+        }
+    }
+
+    #[cold]
+    fn count_or_copy(&mut self) {
+        let Some(buffer) = &mut self.buffer else { return };
+        if KEPT.fetch_add(1, Ordering::Relaxed) < MAX_KEPT {
+            buffer.is_kept = true;
+            return;
+        }
+        KEPT.fetch_sub(1, Ordering::Relaxed);
+        let own = buffer.unread().to_vec();
+        self.release();
+        *self = Self::from_bytes(own);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// How long the buffer is.
+    fn len(input: &Input) -> usize {
+        input.buffer.as_ref().map_or(0, |buffer| buffer.bytes.len())
+    }
 
     #[test]
     fn past_the_bound_only_the_bytes_are_kept() {
@@ -159,10 +196,10 @@ mod tests {
                 input
             })
             .collect();
-        let whole = inputs.iter().filter(|input| input.buffer.len() == READ_BUFFER_BYTES).count();
+        let whole = inputs.iter().filter(|input| len(input) == READ_BUFFER_BYTES).count();
         // Other tests of this process may keep a few at the same time.
         assert!(whole <= MAX_KEPT);
         assert!(inputs.iter_mut().all(|input| input.unread().len() == 10));
-        assert!(inputs.iter().filter(|input| input.buffer.len() == 10).count() >= 8);
+        assert!(inputs.iter().filter(|input| len(input) == 10).count() >= 8);
     }
 }

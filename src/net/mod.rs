@@ -2,6 +2,7 @@
 
 #[cfg(feature = "server")]
 mod accept;
+mod clocks;
 mod config;
 #[cfg(feature = "client")]
 mod connect;

@@ -13,7 +13,8 @@ use tokio::task;
 
 use crate::proto::{self, CloseCode, CloseFrame, Event, Message, Piece, Role};
 
-use super::connection::{Connection, NEVER};
+use super::clocks::NEVER;
+use super::connection::Connection;
 use super::error::{Error, Failure};
 use super::input::{self, Input};
 use super::transport::{self, ReadInto, Stream};
@@ -34,7 +35,9 @@ pub(super) struct Reader<S: Stream> {
     is_drained: bool,
     /// Whether a message came since the reader last waited.
     has_message: bool,
-    /// Whether `message_since` is that of the message which is on its way in.
+    /// Whether the connection's message clock runs, be it for a message that has come since.
+    has_message_clock: bool,
+    /// Whether it runs for the message that is on its way in.
     is_message_timed: bool,
     /// Whether senders in this task may leave their messages to the reader.
     tracks_task: bool,
@@ -78,6 +81,7 @@ impl<S: Stream> Reader<S> {
             is_used_up: false,
             is_drained: false,
             has_message: false,
+            has_message_clock: false,
             is_message_timed: false,
             tracks_task: false,
             task: None,
@@ -315,10 +319,10 @@ impl<S: Stream> Reader<S> {
             return read(ReadInto::Spare(spare));
         }
         let mut buffer = input::take_buffer();
-        let result = read(ReadInto::Buffer(&mut buffer));
+        let result = read(ReadInto::Buffer(buffer.room()));
         match result {
             Poll::Ready(Ok(len)) if len > 0 => {
-                *is_drained = len < buffer.len();
+                *is_drained = len < buffer.room().len();
                 *input = Input::from_buffer(buffer, len);
             }
             _ => input::give_buffer(buffer),
@@ -331,7 +335,7 @@ impl<S: Stream> Reader<S> {
         let connection = &*self.connection;
         connection.waiting_since.store(NEVER, Relaxed);
         if self.is_message_timed {
-            connection.message_bytes.fetch_add(read as u64, Relaxed);
+            connection.on_message_bytes(read);
         }
     }
 
@@ -358,17 +362,18 @@ impl<S: Stream> Reader<S> {
             if std::mem::take(&mut self.has_message) {
                 connection.last_message.store(now, Relaxed);
             }
-            let is_in_message = self.proto.is_in_message();
-            if !is_in_message {
-                connection.message_since.store(NEVER, Relaxed);
-            } else if !self.is_message_timed {
-                connection.message_since.store(now, Relaxed);
-                connection.message_bytes.store(0, Relaxed);
-                if let Some(timeout) = timeouts.message {
-                    connection.look_after(timeout);
+            if !self.proto.is_in_message() {
+                self.is_message_timed = false;
+                if std::mem::take(&mut self.has_message_clock) {
+                    connection.stop_message_clock();
                 }
+            } else if !self.is_message_timed
+                && let Some(timeout) = timeouts.message
+            {
+                self.is_message_timed = true;
+                self.has_message_clock = true;
+                connection.start_message_clock(now, timeout);
             }
-            self.is_message_timed = is_in_message;
         }
         connection.confirm_miss();
         match connection.failure() {
@@ -427,7 +432,7 @@ impl<S: Stream> Reader<S> {
                 }
                 break Poll::Ready(());
             }
-            let into = ReadInto::Buffer(&mut buffer);
+            let into = ReadInto::Buffer(buffer.room());
             let read = match &mut self.half {
                 Some(half) => transport::poll_read(Pin::new(half), cx, into),
                 None => self.connection.poll_read_other(into),

@@ -11,22 +11,31 @@ use super::connection::Connection;
 use super::transport::Stream;
 
 /// Makes the connection's waker when it is first needed.
-#[derive(Debug)]
 pub(super) struct OwnWaker<'a, S> {
-    /// Where the connection keeps it.
-    pub(super) made: &'a mut Option<Waker>,
-    pub(super) connection: &'a Weak<Connection<S>>,
+    /// Where the connection keeps what the waker does.
+    signal: &'a mut Option<Arc<Signal<S>>>,
+    connection: &'a Weak<Connection<S>>,
+    /// For this call.
+    made: Option<Waker>,
 }
 
-impl<S: Stream> OwnWaker<'_, S> {
+impl<'a, S: Stream> OwnWaker<'a, S> {
+    pub(super) fn new(signal: &'a mut Option<Arc<Signal<S>>>, connection: &'a Weak<Connection<S>>) -> Self {
+        Self { signal, connection, made: None }
+    }
+
     pub(super) fn get(&mut self) -> &Waker {
-        let connection = self.connection;
-        self.made.get_or_insert_with(|| Waker::from(Arc::new(Signal(connection.clone()))))
+        let Self { signal, connection, made } = self;
+        made.get_or_insert_with(|| {
+            // Always the same one, so that whoever holds it already sees that.
+            let signal = signal.get_or_insert_with(|| Arc::new(Signal((*connection).clone())));
+            Waker::from(signal.clone())
+        })
     }
 }
 
-/// What the waker does.
-struct Signal<S>(Weak<Connection<S>>);
+/// What the waker does. A connection keeps this: it takes half the place of a [`Waker`].
+pub(super) struct Signal<S>(Weak<Connection<S>>);
 
 impl<S: Stream> Wake for Signal<S> {
     fn wake(self: Arc<Self>) {

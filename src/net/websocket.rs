@@ -2,7 +2,7 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -51,11 +51,15 @@ struct Halves<S: Stream> {
     sender: Sender,
     reader: Reader<S>,
     /// `None` where nothing was agreed on.
-    negotiated: Option<Box<Negotiated>>,
+    negotiated: Option<Arc<Negotiated>>,
 }
 
 /// What is negotiated where nothing is.
 static NOTHING: Negotiated = Negotiated { subprotocol: None, deflate: None };
+
+/// A million idle connections each hold them; they just fill a size class of jemalloc.
+#[cfg(target_pointer_width = "64")]
+const _: () = assert!(size_of::<Halves<TcpStream>>() <= 160);
 
 impl<S: Stream> WebSocket<S> {
     /// A connection on a stream whose opening handshake was done elsewhere.
@@ -89,7 +93,7 @@ impl<S: Stream> WebSocket<S> {
         negotiated: Negotiated,
         unread: Vec<u8>,
     ) -> Result<Self, Error> {
-        let Setup { settings, deflate } = setup;
+        let Setup { settings, deflate, .. } = setup;
         let (role, limits) = (settings.role, settings.limits);
         let helpers = Helpers::current()?;
         let mut receiver = proto::Receiver::new(role, limits);
@@ -105,7 +109,7 @@ impl<S: Stream> WebSocket<S> {
         let connection = Connection::new(transport, out, settings.clone(), helpers);
         let sender = Sender::new(connection.clone());
         let reader = Reader::new(connection, half, receiver, unread);
-        let negotiated = (negotiated != NOTHING).then(|| Box::new(negotiated));
+        let negotiated = (negotiated != NOTHING).then(|| setup.share(negotiated));
         Ok(Self { halves: Box::new(Halves { sender, reader, negotiated }) })
     }
 
@@ -353,7 +357,7 @@ impl<S: Stream> Sink<Message> for WebSocket<S> {
 /// ```
 pub struct Receiver<S: Stream = TcpStream> {
     reader: Box<Reader<S>>,
-    negotiated: Option<Box<Negotiated>>,
+    negotiated: Option<Arc<Negotiated>>,
 }
 
 impl<S: Stream> Receiver<S> {
@@ -432,13 +436,32 @@ impl<S: Stream> MessageStream for Receiver<S> {
 pub(super) struct Setup {
     settings: Arc<Settings>,
     deflate: DeflateConfig,
+    /// What connections have agreed on so far, the first few different outcomes.
+    outcomes: Arc<Mutex<Vec<Arc<Negotiated>>>>,
 }
+
+/// How many outcomes are shared: a peer that asks for odd windows must not make the list grow.
+const MAX_OUTCOMES: usize = 8;
 
 impl Setup {
     pub(super) fn new(role: Role, config: &Config) -> Self {
         Self {
             settings: Arc::new(Settings { role, limits: config.limits, timeouts: config.timeouts }),
             deflate: config.deflate.unwrap_or_default(),
+            outcomes: Arc::default(),
         }
+    }
+
+    /// `negotiated`, in one allocation with all connections that have agreed on the same.
+    fn share(&self, negotiated: Negotiated) -> Arc<Negotiated> {
+        let mut outcomes = self.outcomes.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = outcomes.iter().find(|known| ***known == negotiated) {
+            return known.clone();
+        }
+        let new = Arc::new(negotiated);
+        if outcomes.len() < MAX_OUTCOMES {
+            outcomes.push(new.clone());
+        }
+        new
     }
 }

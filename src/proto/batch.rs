@@ -48,7 +48,8 @@ impl Batch {
 
     /// Decodes the messages at the front of `input`, if the first one is small and not alone.
     #[inline]
-    pub(super) fn fill(&mut self, role: Role, limits: &Bounds, input: &mut &mut [u8]) {
+    pub(super) fn fill(&mut self, limits: &Bounds, input: &mut &mut [u8]) {
+        let role = limits.role;
         let max_bytes = MAX_SMALL_BYTES.min(limits.max_message_bytes);
         let max_bytes = limits.max_frame_bytes.min(max_bytes as u64) as usize;
         let Some(first) = WholeFrame::parse(input, role) else { return };
@@ -60,6 +61,7 @@ impl Batch {
 }
 
 /// Unmasks and checks whole small frames at the front of `input`, and returns how many bytes they are.
+#[inline(never)]
 fn decode(role: Role, max_bytes: usize, input: &mut [u8]) -> usize {
     let mut decoded = 0;
     let mut rest = &mut *input;

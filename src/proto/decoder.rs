@@ -26,11 +26,10 @@ impl Decoder {
     #[inline]
     pub(super) fn poll_header(
         &mut self,
-        role: Role,
         limits: &Bounds,
         input: &mut &mut [u8],
     ) -> Result<Option<Header>, ProtocolError> {
-        let peer = if role == Role::Server { Role::Client } else { Role::Server };
+        let peer = if limits.role == Role::Server { Role::Client } else { Role::Server };
         let header = if self.partial_len == 0 {
             match Header::parse_from(Some(peer), input)? {
                 Some((header, len)) => {
@@ -108,8 +107,8 @@ mod tests {
     use super::super::limits::Limits;
     use super::*;
 
-    fn bounds() -> Bounds {
-        Bounds::from(&Limits::default())
+    fn bounds(role: Role) -> Bounds {
+        Bounds::new(role, &Limits::default())
     }
 
     #[test]
@@ -119,7 +118,7 @@ mod tests {
         let last = wire.len() - 1;
         for (at, byte) in wire.iter_mut().enumerate() {
             let mut input = std::slice::from_mut(byte);
-            let header = decoder.poll_header(Role::Server, &bounds(), &mut input).unwrap();
+            let header = decoder.poll_header(&bounds(Role::Server), &mut input).unwrap();
             assert_eq!(header.is_some(), at == last, "byte {at}");
             assert!(input.is_empty());
         }
@@ -128,16 +127,16 @@ mod tests {
 
     #[test]
     fn the_masks_direction_is_judged_at_the_second_byte() {
-        let poll = |role, bytes: &mut [u8]| Decoder::new().poll_header(role, &bounds(), &mut &mut *bytes);
+        let poll = |role, bytes: &mut [u8]| Decoder::new().poll_header(&bounds(role), &mut &mut *bytes);
         assert_eq!(poll(Role::Server, &mut [0x82, 0x7e]), Err(ProtocolError::UnmaskedFrame));
         assert_eq!(poll(Role::Client, &mut [0x82, 0xfe]), Err(ProtocolError::MaskedFrame));
     }
 
     #[test]
     fn a_frame_over_the_limit_is_refused_by_its_header() {
-        let limits = Bounds { max_frame_bytes: 1000, ..bounds() };
+        let limits = Bounds { max_frame_bytes: 1000, ..bounds(Role::Client) };
         let mut wire = [0x82, 126, 0x03, 0xe9];
-        let refused = Decoder::new().poll_header(Role::Client, &limits, &mut &mut wire[..]);
+        let refused = Decoder::new().poll_header(&limits, &mut &mut wire[..]);
         assert_eq!(refused, Err(ProtocolError::FrameTooLarge { announced: 1001, limit: 1000 }));
     }
 }

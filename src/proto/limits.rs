@@ -1,5 +1,7 @@
 //! The bounds of everything that a peer can make grow.
 
+use super::Role;
+
 /// What a connection may cost. Every buffer, queue and list that a peer drives names its field here.
 ///
 /// All fields may hold any value; zero lets nothing through.
@@ -39,20 +41,24 @@ impl Default for Limits {
     }
 }
 
-/// Those of the limits that a [`Receiver`](super::Receiver) needs: a million idle connections each hold them.
+/// What a [`Receiver`](super::Receiver) goes by: which side it is on, and those of the limits that it needs.
+///
+/// A million idle connections each hold one, so it has no field to spare.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bounds {
     pub(super) max_message_bytes: usize,
     pub(super) max_frame_bytes: u64,
     pub(super) max_fragments: u32,
+    pub(super) role: Role,
 }
 
-impl From<&Limits> for Bounds {
-    fn from(limits: &Limits) -> Self {
+impl Bounds {
+    pub(super) fn new(role: Role, limits: &Limits) -> Self {
         Self {
             max_message_bytes: limits.max_message_bytes,
             max_frame_bytes: limits.max_frame_bytes,
             max_fragments: limits.max_fragments,
+            role,
         }
     }
 }

@@ -25,9 +25,12 @@ const MIN_RUN_BYTES: usize = 16 << 10;
 /// The longest run that the thread keeps for the next connection that has something to write.
 const MAX_SPARE_BYTES: usize = 64 << 10;
 
+/// The most segments that it keeps room for.
+const MAX_SPARE_SEGMENTS: usize = 64;
+
 thread_local! {
-    /// An empty run whose allocation the next connection takes: most are written and empty again in one turn.
-    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    /// An empty queue whose allocations the next connection takes: most are written and empty again in one turn.
+    static SPARE: Cell<Option<Box<Queue>>> = const { Cell::new(None) };
 }
 
 /// The header of a frame of less than 64 KiB, not masked.
@@ -52,30 +55,32 @@ impl Segment {
     }
 }
 
-/// Gives a run's allocation to the thread, for the next connection.
-#[inline]
-fn give_spare(mut run: Vec<u8>) {
-    if (1..=MAX_SPARE_BYTES).contains(&run.capacity()) {
-        run.clear();
-        // Without the slot (the thread ends) it is freed.
-        let _ = SPARE.try_with(|spare| spare.set(run));
-    }
-}
-
 /// A queue of bytes to write.
 ///
-/// Invariants: `written` is less than the length of the first piece of [`Outbox::output`]; no segment is empty;
-/// `written_total <= queued_total`.
+/// Invariant: `written_total <= queued_total`.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
-    /// `None` while everything lies in the run, as it does on an idle connection.
-    segments: Option<Box<VecDeque<Segment>>>,
+    /// `None` while nothing is queued: an idle connection holds no queue at all.
+    queue: Option<Box<Queue>>,
+    queued_total: u64,
+    written_total: u64,
+}
+
+/// A million idle connections each hold an outbox.
+#[cfg(target_pointer_width = "64")]
+const _: () = assert!(size_of::<Outbox>() <= 24);
+
+/// What lies in an outbox.
+///
+/// Invariants: `written` is less than the length of the first piece of [`Outbox::output`]; no segment is empty.
+#[derive(Debug, Default)]
+struct Queue {
+    /// None while everything lies in the run, as small frames do.
+    segments: VecDeque<Segment>,
     /// The open run, behind all segments.
     run: Vec<u8>,
     /// How much of the first segment (or of the run, if there is none) the socket has taken.
     written: usize,
-    queued_total: u64,
-    written_total: u64,
 }
 
 impl Outbox {
@@ -98,52 +103,37 @@ impl Outbox {
     /// Lets `write` append whole frames to the open run; `size` is a guess at how many bytes they are.
     #[inline]
     pub(super) fn append(&mut self, size: usize, write: impl FnOnce(&mut Vec<u8>)) {
-        if self.run.capacity() - self.run.len() < size {
-            self.make_room(size);
-        }
-        let before = self.run.len();
-        write(&mut self.run);
-        self.queued_total += (self.run.len() - before) as u64;
+        let run = run_with_room(&mut self.queue, size);
+        let before = run.len();
+        write(run);
+        self.queued_total += (run.len() - before) as u64;
     }
 
     /// Appends a frame of less than 64 KiB that is whole, not masked and not compressed.
     #[inline(always)]
     pub(super) fn append_small(&mut self, opcode: OpCode, payload: &[u8]) {
-        let size = payload.len() + SMALL_HEADER_BYTES;
-        if self.run.capacity() - self.run.len() < size {
-            self.make_room(size);
-        }
+        let run = run_with_room(&mut self.queue, payload.len() + SMALL_HEADER_BYTES);
         let first = 0x80 | opcode as u8;
-        let before = self.run.len();
+        let before = run.len();
         match payload.len() {
-            short @ 0..=125 => self.run.extend_from_slice(&[first, short as u8]),
+            short @ 0..=125 => run.extend_from_slice(&[first, short as u8]),
             long => {
                 let [a, b] = (long as u16).to_be_bytes();
-                self.run.extend_from_slice(&[first, 126, a, b]);
+                run.extend_from_slice(&[first, 126, a, b]);
             }
         }
-        self.run.extend_from_slice(payload);
-        self.queued_total += (self.run.len() - before) as u64;
-    }
-
-    /// Makes room in the open run, at first by the thread's spare one.
-    fn make_room(&mut self, size: usize) {
-        if self.run.len() >= MAX_RUN_BYTES {
-            self.close_run();
-        }
-        if self.run.capacity() == 0 {
-            self.run = SPARE.try_with(Cell::take).unwrap_or_default();
-            self.run.reserve(size.max(MIN_RUN_BYTES));
-        } else {
-            self.run.reserve(size);
-        }
+        run.extend_from_slice(payload);
+        self.queued_total += (run.len() - before) as u64;
     }
 
     /// The socket takes no more for now: what waits shall not hold more than it needs.
     pub(super) fn settle(&mut self) {
-        if self.run.capacity() > self.run.len() * 2 {
-            let small = self.run.as_slice().to_vec();
-            give_spare(std::mem::replace(&mut self.run, small));
+        if let Some(queue) = &mut self.queue
+            && queue.run.capacity() > queue.run.len() * 2
+        {
+            let small = queue.run.as_slice().to_vec();
+            let run = std::mem::replace(&mut queue.run, small);
+            give_spare(Box::new(Queue { run, ..Queue::default() }));
         }
     }
 
@@ -162,32 +152,31 @@ impl Outbox {
         if segment.bytes().is_empty() {
             return;
         }
-        self.close_run();
         self.queued_total += segment.bytes().len() as u64;
-        self.segments.get_or_insert_default().push_back(segment);
-    }
-
-    fn close_run(&mut self) {
-        if !self.run.is_empty() {
-            let run = std::mem::take(&mut self.run);
-            self.segments.get_or_insert_default().push_back(Segment::Run(run));
-        }
+        let queue = self.queue.get_or_insert_with(take_spare);
+        queue.close_run();
+        queue.segments.push_back(segment);
     }
 
     /// All that is queued, if it lies in one piece.
     #[inline]
     pub(super) fn single(&self) -> Option<&[u8]> {
-        if self.segments.is_none() { Some(&self.run[self.written..]) } else { None }
+        match &self.queue {
+            None => Some(&[]),
+            Some(queue) if queue.segments.is_empty() => Some(&queue.run[queue.written..]),
+            Some(_) => None,
+        }
     }
 
     /// Fills `slices` with the bytes to write next, in order, and returns how many it filled.
     #[inline]
     pub(super) fn output<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
-        let run = (!self.run.is_empty()).then_some(self.run.as_slice());
-        let pieces = self.segments.iter().flat_map(|segments| segments.iter().map(Segment::bytes)).chain(run);
+        let Some(queue) = &self.queue else { return 0 };
+        let run = (!queue.run.is_empty()).then_some(queue.run.as_slice());
+        let pieces = queue.segments.iter().map(Segment::bytes).chain(run);
         let mut filled = 0;
         for (slice, piece) in slices.iter_mut().zip(pieces) {
-            let skip = if filled == 0 { self.written } else { 0 };
+            let skip = if filled == 0 { queue.written } else { 0 };
             *slice = IoSlice::new(&piece[skip..]);
             filled += 1;
         }
@@ -203,36 +192,30 @@ impl Outbox {
     pub(super) fn advance(&mut self, written: usize) {
         assert!(written <= self.len(), "more bytes were written than queued");
         self.written_total += written as u64;
-        if self.written_total == self.queued_total {
-            // An idle connection holds no queue at all.
-            self.segments = None;
-            give_spare(std::mem::take(&mut self.run));
-            self.written = 0;
-            return;
-        }
-        self.written += written;
-        while let Some(first) = self.segments.as_ref().and_then(|segments| segments.front()) {
-            let len = first.bytes().len();
-            if self.written < len {
-                return;
-            }
-            self.written -= len;
-            self.pop_segment();
+        if self.written_total < self.queued_total {
+            self.advance_within(written);
+        } else if let Some(queue) = self.queue.take() {
+            give_spare(queue);
         }
     }
 
-    fn pop_segment(&mut self) -> Option<Segment> {
-        let segments = self.segments.as_mut()?;
-        let first = segments.pop_front();
-        if segments.is_empty() {
-            self.segments = None;
+    fn advance_within(&mut self, written: usize) {
+        let Some(queue) = &mut self.queue else { return };
+        queue.written += written;
+        while let Some(first) = queue.segments.front() {
+            let len = first.bytes().len();
+            if queue.written < len {
+                return;
+            }
+            queue.written -= len;
+            queue.segments.pop_front();
         }
-        first
     }
 
     /// The last `len` bytes queued, if they are whole in the open run, where small frames are.
     pub(super) fn tail(&self, len: usize) -> &[u8] {
-        self.run.len().checked_sub(len).map_or(&[], |start| &self.run[start..])
+        let run = self.queue.as_ref().map_or(&[][..], |queue| &queue.run);
+        run.len().checked_sub(len).map_or(&[], |start| &run[start..])
     }
 
     /// Drops every frame of which nothing has been written yet, and returns how many bytes that were.
@@ -240,18 +223,90 @@ impl Outbox {
     /// The frame that a short write tore stays, so what follows begins at a frame's boundary.
     pub(super) fn cut(&mut self) -> usize {
         let before = self.len();
-        let kept = match self.pop_segment() {
-            None => {
-                let keep = frames_begun(&self.run, self.written);
-                self.run.truncate(keep);
-                self.queued_total = self.written_total + (self.run.len() - self.written) as u64;
-                return before - self.len();
-            }
-            Some(payload @ Segment::Payload(_)) => VecDeque::from([payload]),
-            Some(first) => {
+        let Some(mut queue) = self.queue.take() else { return 0 };
+        queue.cut();
+        let left = queue.len();
+        self.queue = (left > 0).then_some(queue);
+        self.queued_total = self.written_total + left as u64;
+        before - left
+    }
+}
+
+/// The open run, with room for `size` bytes.
+#[inline(always)]
+fn run_with_room(queue: &mut Option<Box<Queue>>, size: usize) -> &mut Vec<u8> {
+    match queue {
+        Some(queue) => queue.run_with_room(size),
+        none => begin(none, size),
+    }
+}
+
+/// Something is queued again.
+#[inline(never)]
+fn begin(none: &mut Option<Box<Queue>>, size: usize) -> &mut Vec<u8> {
+    none.insert(take_spare()).run_with_room(size)
+}
+
+/// An empty queue, the thread's spare one if it is there.
+#[inline]
+fn take_spare() -> Box<Queue> {
+    SPARE.try_with(Cell::take).ok().flatten().unwrap_or_default()
+}
+
+/// Gives a queue's allocations to the thread, for the next connection.
+#[inline]
+fn give_spare(mut queue: Box<Queue>) {
+    if queue.run.capacity() <= MAX_SPARE_BYTES && queue.segments.capacity() <= MAX_SPARE_SEGMENTS {
+        queue.segments.clear();
+        queue.run.clear();
+        queue.written = 0;
+        // Without the slot (the thread ends) it is freed.
+        let _ = SPARE.try_with(|spare| spare.set(Some(queue)));
+    }
+}
+
+impl Queue {
+    /// Bytes that wait to be written.
+    fn len(&self) -> usize {
+        let segments: usize = self.segments.iter().map(|segment| segment.bytes().len()).sum();
+        segments + self.run.len() - self.written
+    }
+
+    #[inline(always)]
+    fn run_with_room(&mut self, size: usize) -> &mut Vec<u8> {
+        if self.run.capacity() - self.run.len() < size {
+            self.make_room(size);
+        }
+        &mut self.run
+    }
+
+    #[inline(never)]
+    fn make_room(&mut self, size: usize) {
+        if self.run.len() >= MAX_RUN_BYTES {
+            self.close_run();
+        }
+        self.run.reserve(if self.run.is_empty() { size.max(MIN_RUN_BYTES) } else { size });
+    }
+
+    fn close_run(&mut self) {
+        if !self.run.is_empty() {
+            self.segments.push_back(Segment::Run(std::mem::take(&mut self.run)));
+        }
+    }
+
+    /// Drops every frame of which nothing has been written yet.
+    fn cut(&mut self) {
+        let Some(first) = self.segments.pop_front() else {
+            let keep = frames_begun(&self.run, self.written);
+            self.run.truncate(keep);
+            return;
+        };
+        let kept = match first {
+            payload @ Segment::Payload(_) => VecDeque::from([payload]),
+            first => {
                 let keep = frames_begun(first.bytes(), self.written);
                 // The payload of the last frame that was begun is a segment of its own.
-                let payload = if keep > first.bytes().len() { self.pop_segment() } else { None };
+                let payload = if keep > first.bytes().len() { self.segments.pop_front() } else { None };
                 let first = match first {
                     Segment::Run(mut run) => {
                         run.truncate(keep);
@@ -264,11 +319,8 @@ impl Outbox {
                 std::iter::once(first).chain(payload).filter(|segment| !segment.bytes().is_empty()).collect()
             }
         };
-        let kept_bytes: usize = kept.iter().map(|segment| segment.bytes().len()).sum();
-        self.queued_total = self.written_total + (kept_bytes - self.written) as u64;
+        self.segments = kept;
         self.run = Vec::new();
-        self.segments = (!kept.is_empty()).then(|| Box::new(kept));
-        before - self.len()
     }
 }
 

@@ -70,13 +70,14 @@ impl Prepared {
 
     /// The frame, deflated without context in a window of 15 bits, if that makes it shorter.
     ///
-    /// `config` is the first asker's: whoever comes later gets what that one's level made.
-    pub(super) fn deflated(&self, config: &DeflateConfig) -> Option<&Bytes> {
+    /// `level` is the first asker's: whoever comes later gets what that one's made.
+    pub(super) fn deflated(&self, level: u8) -> Option<&Bytes> {
         let deflate = || {
             let payload = self.message().as_bytes();
             let mut packed = Vec::new();
             let params = DeflateParams { server_no_context_takeover: true, ..DeflateParams::default() };
-            Compressor::new(Role::Server, params, config).compress(payload, &mut packed);
+            let config = DeflateConfig { level, ..DeflateConfig::default() };
+            Compressor::new(Role::Server, params, &config).compress(payload, &mut packed);
             (packed.len() < payload.len()).then(|| encode(self.message().kind(), &packed, Deflated::Yes).0)
         };
         self.0.deflated.get_or_init(deflate).as_ref()

@@ -40,20 +40,26 @@ pub enum Event {
 /// After a Close it takes and drops whatever comes. After an error it returns that error again and takes nothing.
 #[derive(Debug)]
 pub struct Receiver {
-    role: Role,
     limits: Bounds,
     /// Messages that were decoded ahead of being asked for.
     batch: Batch,
-    /// What has begun and not ended. An idle connection holds none.
-    current: Option<Box<Current>>,
+    /// `None` between messages, as on an idle connection.
+    state: Option<Box<State>>,
     inflate: Option<Decompressor>,
-    end: Option<Box<End>>,
 }
 
-/// Why nothing more is received.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum End {
+/// A million idle connections each hold a receiver.
+#[cfg(target_pointer_width = "64")]
+const _: () = assert!(size_of::<Receiver>() <= 80);
+
+/// Where a receiver stands that isn't between two messages.
+#[derive(Debug)]
+enum State {
+    /// Something has begun and not ended.
+    Current(Current),
+    /// The peer's Close has come: nothing more is received.
     Closed,
+    /// Nothing more is received because of this.
     Failed(ProtocolError),
 }
 
@@ -104,20 +110,13 @@ impl Frame {
 impl Receiver {
     /// What `role` receives, within `limits`.
     pub fn new(role: Role, limits: Limits) -> Self {
-        Self {
-            role,
-            limits: Bounds::from(&limits),
-            batch: Batch::default(),
-            current: None,
-            inflate: None,
-            end: None,
-        }
+        Self { limits: Bounds::new(role, &limits), batch: Batch::default(), state: None, inflate: None }
     }
 
     /// Inflates from now on, as was agreed in the handshake (RFC 7692 §7).
     #[must_use]
     pub fn with_deflate(mut self, params: DeflateParams) -> Self {
-        self.inflate = Some(Decompressor::new(self.role, params, self.limits.max_message_bytes));
+        self.inflate = Some(Decompressor::new(self.limits.role, params, self.limits.max_message_bytes));
         self
     }
 
@@ -151,9 +150,8 @@ impl Receiver {
     /// `None` when there is no such message; then read elsewhere and hand it to `poll_event`. Whatever was put here
     /// is looked at by the next poll, even one with empty input. It never takes more than the frame still has.
     pub fn spare(&mut self) -> Option<Limit<&mut Vec<u8>>> {
-        let Current { frame: Some(frame), message: Some(message), .. } = self.current.as_deref_mut()? else {
-            return None;
-        };
+        let State::Current(current) = self.state.as_deref_mut()? else { return None };
+        let Current { frame: Some(frame), message: Some(message), .. } = current else { return None };
         if frame.opcode.is_control() || !message.is_collecting_plain() {
             return None;
         }
@@ -169,12 +167,12 @@ impl Receiver {
 
     /// Whether a message or a frame has begun and not ended.
     pub fn is_in_message(&self) -> bool {
-        self.current.is_some()
+        matches!(self.state.as_deref(), Some(State::Current(_)))
     }
 
     /// Whether the peer's Close has come.
     pub fn close_received(&self) -> bool {
-        self.end.as_deref() == Some(&End::Closed)
+        matches!(self.state.as_deref(), Some(State::Closed))
     }
 
     fn poll(&mut self, input: &mut &mut [u8], delivery: Delivery) -> Result<Option<Event>, ProtocolError> {
@@ -185,23 +183,18 @@ impl Receiver {
                 }
             }
             Delivery::Pieces => {
-                if let Some(part) = self.batch.next(self.role) {
+                if let Some(part) = self.batch.next(self.limits.role) {
                     return Ok(Some(Event::Piece(Piece { part, is_final: true })));
                 }
             }
         }
-        match self.end.as_deref() {
-            None => {}
-            Some(End::Closed) => {
-                take(input, input.len());
-                return Ok(None);
-            }
-            Some(End::Failed(error)) => return Err(*error),
+        if self.state.is_none() && input.is_empty() {
+            return Ok(None);
         }
-        let result = self.poll_open(input, delivery);
+        let result = self.poll_state(input, delivery);
         match result {
-            Err(error) => self.end(End::Failed(error)),
-            Ok(Some(Event::Close(_))) => self.end(End::Closed),
+            Err(error) => self.end(State::Failed(error)),
+            Ok(Some(Event::Close(_))) => self.end(State::Closed),
             Ok(_) => {}
         }
         result
@@ -209,27 +202,29 @@ impl Receiver {
 
     /// Nothing more will be received: everything that was held for it goes.
     #[cold]
-    fn end(&mut self, end: End) {
+    fn end(&mut self, end: State) {
         self.batch = Batch::default();
-        self.current = None;
         self.inflate = None;
-        self.end = Some(Box::new(end));
+        self.state = Some(Box::new(end));
     }
 
-    fn poll_open(
+    fn poll_state(
         &mut self,
         input: &mut &mut [u8],
         delivery: Delivery,
     ) -> Result<Option<Event>, ProtocolError> {
-        if self.current.is_none() && input.is_empty() {
-            return Ok(None);
-        }
-        let mut current = self.current.take().unwrap_or_default();
-        let mut rules =
-            Rules { role: self.role, limits: self.limits, inflate: self.inflate.as_mut(), delivery };
+        let current = match &mut **self.state.get_or_insert_default() {
+            State::Current(current) => current,
+            State::Closed => {
+                take(input, input.len());
+                return Ok(None);
+            }
+            State::Failed(error) => return Err(*error),
+        };
+        let mut rules = Rules { limits: self.limits, inflate: self.inflate.as_mut(), delivery };
         let event = current.poll(&mut rules, input)?;
-        if !current.is_idle() {
-            self.current = Some(current);
+        if current.is_idle() {
+            self.state = None;
         }
         Ok(event)
     }
@@ -239,25 +234,25 @@ impl Receiver {
     /// `Ok(None)` says nothing: then [`Receiver::poll_event`] has to look.
     #[inline]
     pub(crate) fn poll_whole(&mut self, input: &mut &mut [u8]) -> Result<Option<Message>, ProtocolError> {
-        if let Some(message) = self.batch.next(self.role) {
+        if let Some(message) = self.batch.next(self.limits.role) {
             return Ok(Some(message));
         }
         if !self.is_between_messages() {
             return Ok(None);
         }
-        self.batch.fill(self.role, &self.limits, input);
-        if let Some(message) = self.batch.next(self.role) {
+        self.batch.fill(&self.limits, input);
+        if let Some(message) = self.batch.next(self.limits.role) {
             return Ok(Some(message));
         }
-        let Some(frame) = WholeFrame::parse(input, self.role) else { return Ok(None) };
+        let Some(frame) = WholeFrame::parse(input, self.limits.role) else { return Ok(None) };
         if frame.payload_bytes > self.limits.max_message_bytes
             || frame.payload_bytes as u64 > self.limits.max_frame_bytes
         {
             return Ok(None);
         }
-        let payload = frame.unmask(take(input, frame.len()), self.role);
+        let payload = frame.unmask(take(input, frame.len()), self.limits.role);
         if frame.kind == Kind::Text && !super::utf8::is_utf8(payload) {
-            self.end(End::Failed(ProtocolError::InvalidUtf8));
+            self.end(State::Failed(ProtocolError::InvalidUtf8));
             return Err(ProtocolError::InvalidUtf8);
         }
         Ok(Some(super::assembly::message(frame.kind, Bytes::copy_from_slice(payload))))
@@ -267,7 +262,7 @@ impl Receiver {
     #[cfg(feature = "net")]
     #[inline(always)]
     pub(crate) fn next_decoded(&mut self) -> Option<Message> {
-        self.batch.next(self.role)
+        self.batch.next(self.limits.role)
     }
 
     /// Whether messages were decoded ahead.
@@ -279,21 +274,20 @@ impl Receiver {
 
     #[inline(always)]
     fn is_between_messages(&self) -> bool {
-        self.current.is_none() && self.end.is_none() && self.limits.max_fragments > 0
+        self.state.is_none() && self.limits.max_fragments > 0
     }
 }
 
 /// What a poll goes by.
 struct Rules<'a> {
-    role: Role,
     limits: Bounds,
     inflate: Option<&'a mut Decompressor>,
     delivery: Delivery,
 }
 
-impl Default for Current {
+impl Default for State {
     fn default() -> Self {
-        Self { decoder: Decoder::new(), frame: None, message: None, control: Vec::new() }
+        Self::Current(Current { decoder: Decoder::new(), frame: None, message: None, control: Vec::new() })
     }
 }
 
@@ -309,7 +303,7 @@ impl Current {
                 if let Some(event) = self.poll_finishing(rules)? {
                     return Ok(Some(event));
                 }
-                let Some(header) = self.decoder.poll_header(rules.role, &rules.limits, input)? else {
+                let Some(header) = self.decoder.poll_header(&rules.limits, input)? else {
                     return Ok(None);
                 };
                 self.begin(rules, &header)?;

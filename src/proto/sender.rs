@@ -27,7 +27,7 @@ pub struct Sender {
     /// `None` on a server, whose frames aren't masked (RFC 6455 §5.1).
     mask: Option<MaskSource>,
     outbox: Outbox,
-    deflate: Option<Box<Deflate>>,
+    compressor: Option<Compressor>,
     /// `None` while no Pong is queued.
     pongs: Option<Box<Pongs>>,
     /// The message that is being sent in pieces.
@@ -38,12 +38,9 @@ pub struct Sender {
     close_bytes: u8,
 }
 
-#[derive(Debug)]
-struct Deflate {
-    compressor: Compressor,
-    params: DeflateParams,
-    config: DeflateConfig,
-}
+/// A million idle connections each hold a sender.
+#[cfg(target_pointer_width = "64")]
+const _: () = assert!(size_of::<Sender>() <= 64);
 
 #[derive(Clone, Copy, Debug)]
 struct Unfinished {
@@ -80,7 +77,7 @@ impl Sender {
         Self {
             mask,
             outbox: Outbox::default(),
-            deflate: None,
+            compressor: None,
             pongs: None,
             unfinished: None,
             close_sent: false,
@@ -91,8 +88,7 @@ impl Sender {
     /// Compresses from now on, as was agreed in the handshake (RFC 7692 §7).
     #[must_use]
     pub fn with_deflate(mut self, params: DeflateParams, config: &DeflateConfig) -> Self {
-        let compressor = Compressor::new(self.role(), params, config);
-        self.deflate = Some(Box::new(Deflate { compressor, params, config: *config }));
+        self.compressor = Some(Compressor::new(self.role(), params, config));
         self
     }
 
@@ -112,7 +108,7 @@ impl Sender {
             return Err(SendError::MessageUnfinished);
         }
         let opcode = OpCode::from(message.kind());
-        if self.deflate.is_none() && self.mask.is_none() && message.len() < BY_REFERENCE_BYTES {
+        if self.compressor.is_none() && self.mask.is_none() && message.len() < BY_REFERENCE_BYTES {
             self.outbox.append_small(opcode, message.as_bytes());
             return Ok(());
         }
@@ -120,7 +116,7 @@ impl Sender {
     }
 
     fn send_any(&mut self, opcode: OpCode, payload: Bytes) -> Result<(), SendError> {
-        if self.deflate.is_some() {
+        if self.compressor.is_some() {
             return self.send_compressed(opcode, payload);
         }
         self.push(opcode, payload);
@@ -142,10 +138,10 @@ impl Sender {
             None => (OpCode::from(kind), self.may_compress_pieces()),
         };
         let payload = piece.part.into_bytes();
-        let payload = match &mut self.deflate {
-            Some(deflate) if is_compressed => {
+        let payload = match &mut self.compressor {
+            Some(compressor) if is_compressed => {
                 let mut packed = Vec::new();
-                deflate.compressor.compress_piece(&payload, piece.is_final, &mut packed);
+                compressor.compress_piece(&payload, piece.is_final, &mut packed);
                 packed.into()
             }
             _ => payload,
@@ -174,8 +170,8 @@ impl Sender {
         if self.unfinished.is_some() {
             return Err(SendError::MessageUnfinished);
         }
-        let frame = match &mut self.deflate {
-            Some(deflate) => deflate.choose(prepared),
+        let frame = match &mut self.compressor {
+            Some(compressor) => choose(compressor, prepared),
             None => prepared.plain(),
         };
         if frame.len() < BY_REFERENCE_BYTES {
@@ -227,7 +223,7 @@ impl Sender {
         // At most 2 + 4 + 125.
         self.close_bytes = (self.outbox.queued_total() - before) as u8;
         self.close_sent = true;
-        self.deflate = None;
+        self.compressor = None;
         Ok(())
     }
 
@@ -332,8 +328,8 @@ impl Sender {
     /// Drops what a compressor with context holds, some hundreds of KiB; the next message begins with an empty
     /// window, which is always valid. Between messages only; otherwise it does nothing.
     pub fn release_memory(&mut self) {
-        if let (Some(deflate), None) = (&mut self.deflate, &self.unfinished) {
-            deflate.compressor.forget_window();
+        if let (Some(compressor), None) = (&mut self.compressor, &self.unfinished) {
+            compressor.forget_window();
         }
     }
 
@@ -369,14 +365,15 @@ impl Sender {
     }
 
     fn send_compressed(&mut self, opcode: OpCode, payload: Bytes) -> Result<(), SendError> {
-        let Some(deflate) = self.deflate.as_mut().filter(|deflate| deflate.wants(&payload)) else {
+        let Some(compressor) = self.compressor.as_mut().filter(|compressor| compressor.wants(&payload))
+        else {
             self.push(opcode, payload);
             return Ok(());
         };
         let mut packed = Vec::new();
-        deflate.compressor.compress(&payload, &mut packed);
+        compressor.compress(&payload, &mut packed);
         // With takeover the peer has to see what our window has seen, shorter or not.
-        if packed.len() >= payload.len() && !deflate.compressor.has_context() {
+        if packed.len() >= payload.len() && !compressor.has_context() {
             self.push(opcode, payload);
             return Ok(());
         }
@@ -386,7 +383,7 @@ impl Sender {
     }
 
     fn may_compress_pieces(&mut self) -> bool {
-        self.deflate.as_mut().is_some_and(|deflate| deflate.compressor.begin_pieces())
+        self.compressor.as_mut().is_some_and(Compressor::begin_pieces)
     }
 
     #[inline]
@@ -441,25 +438,18 @@ impl Sender {
     }
 }
 
-impl Deflate {
-    fn wants(&self, payload: &[u8]) -> bool {
-        payload.len() >= self.config.threshold_bytes
+/// The form of `prepared` that the peer of `compressor` can read.
+fn choose<'a>(compressor: &mut Compressor, prepared: &'a Prepared) -> &'a Bytes {
+    let payload = prepared.message().as_bytes();
+    // The shared form was made in a window of 15 bits: a shorter one serves if nothing lies further back.
+    let is_readable = compressor.window_bytes() >= 1 << 15 || payload.len() <= compressor.window_bytes();
+    if !compressor.wants(payload) || !is_readable {
+        return prepared.plain();
     }
-
-    /// The form of `prepared` that this peer can read.
-    fn choose<'a>(&mut self, prepared: &'a Prepared) -> &'a Bytes {
-        let payload = prepared.message().as_bytes();
-        let bits = u32::from(self.params.server_max_window_bits);
-        // The shared form was made in a window of 15 bits: a shorter one serves if nothing lies further back.
-        let is_readable = bits >= 15 || payload.len() <= 1 << bits;
-        if !self.wants(payload) || !is_readable {
-            return prepared.plain();
-        }
-        let Some(deflated) = prepared.deflated(&self.config) else { return prepared.plain() };
-        // The peer's window moves by it, ours doesn't.
-        self.compressor.forget_window();
-        deflated
-    }
+    let Some(deflated) = prepared.deflated(compressor.level()) else { return prepared.plain() };
+    // The peer's window moves by it, ours doesn't.
+    compressor.forget_window();
+    deflated
 }
 
 impl From<Kind> for OpCode {

@@ -12,10 +12,15 @@ pub struct Decompressor {
     /// 8–15, as agreed: how far back a match may reach, and what is kept for a new stream's window.
     bits: u8,
     takeover: bool,
-    /// Bounds what is collected when no codec can be lent.
-    max_collected_bytes: usize,
+    /// Bounds what is collected when no codec can be lent. More than 4 GiB never is.
+    max_collected_bytes: u32,
+    /// `None` between messages; with takeover only before the first one.
     stream: Option<Box<Stream>>,
 }
+
+/// A million idle connections each hold one.
+#[cfg(target_pointer_width = "64")]
+const _: () = assert!(size_of::<Option<Decompressor>>() <= 16);
 
 /// A DEFLATE stream under way, of one message or with takeover of all.
 #[derive(Debug)]
@@ -59,6 +64,7 @@ impl Decompressor {
             Role::Server => (params.client_max_window_bits, params.client_no_context_takeover),
             Role::Client => (params.server_max_window_bits, params.server_no_context_takeover),
         };
+        let max_collected_bytes = u32::try_from(max_collected_bytes).unwrap_or(u32::MAX);
         Self { bits, takeover: !no_takeover, max_collected_bytes, stream: None }
     }
 
@@ -78,7 +84,7 @@ impl Decompressor {
         if input.is_empty() {
             return Ok(());
         }
-        let limit = self.max_collected_bytes;
+        let limit = self.max_collected_bytes as usize;
         let stream = self.begin();
         if stream.codec.is_some() {
             return stream.feed(input, out, max_out);
