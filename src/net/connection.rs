@@ -382,15 +382,8 @@ impl<S: Stream> Connection<S> {
     /// Sees to it that the wheel looks no later than `at`.
     fn look_by(&self, write: &mut WriteSide<S>, at: Millis) {
         if at < write.next_look {
-            let before = std::mem::replace(&mut write.next_look, at);
-            self.helpers.look_at(at, before, self.weak());
-        }
-    }
-
-    fn forget_look(&self, write: &mut WriteSide<S>) {
-        let at = std::mem::replace(&mut write.next_look, NEVER);
-        if at != NEVER {
-            self.helpers.forget(at, &self.weak());
+            write.next_look = at;
+            self.helpers.look_at(at, self.weak());
         }
     }
 
@@ -479,8 +472,6 @@ impl<S: Stream> Connection<S> {
     fn fail_locked(&self, write: &mut WriteSide<S>, failure: Failure) -> Wakes {
         if write.failure.is_none() {
             write.failure = Some(Box::new(failure));
-            // Nothing is left to look at, and the wheel would keep what is left of the connection till then.
-            self.forget_look(write);
         }
         self.has_failed.store(true, Ordering::Release);
         self.has_output.store(false, Ordering::Release);
@@ -939,27 +930,22 @@ impl<S: Stream> Watched for Connection<S> {
         }
     }
 
-    fn look(&self, now: Millis) {
+    fn look(&self, now: Millis) -> Option<Millis> {
         let mut write = self.lock();
-        if write.failure.is_some() {
-            return;
+        // An earlier look took this one's place.
+        if write.failure.is_some() || now < write.next_look {
+            return None;
         }
         if let Some(timeout) = self.due(now, &write) {
             let wakes = self.give_up(&mut write, timeout);
             drop(write);
             wakes.wake();
             self.reader.wake();
-            return;
+            return None;
         }
         let wakes = self.ping_if_due(now, &mut write);
-        // A write that failed just now has ended the looks.
-        if write.failure.is_none() {
-            let next = self.next_look(now, &write).map(|next| next.max(now + 1));
-            self.forget_look(&mut write);
-            if let Some(next) = next {
-                self.look_by(&mut write, next);
-            }
-        }
+        let next = self.next_look(now, &write);
+        write.next_look = next.unwrap_or(NEVER);
         let is_suspect = self.miss_due(now, &write).is_some();
         drop(write);
         wakes.wake();
@@ -967,6 +953,13 @@ impl<S: Stream> Watched for Connection<S> {
             self.is_suspect.store(true, Ordering::Relaxed);
             self.reader.wake();
         }
+        next
+    }
+}
+
+impl<S> Drop for Connection<S> {
+    fn drop(&mut self) {
+        self.helpers.on_gone();
     }
 }
 

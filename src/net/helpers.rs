@@ -5,7 +5,8 @@
 //! The *wheel* looks at each connection when its next deadline may have come. It has no tick: it sleeps until the
 //! nearest deadline, and without one there is no timer.
 
-use std::collections::BTreeMap;
+use std::cmp::Ordering;
+use std::collections::BinaryHeap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -22,8 +23,8 @@ pub(super) trait Watched: Send + Sync {
     /// Writes what is queued.
     fn flush_late(&self);
 
-    /// Acts on what is due at `now`, and asks for the next look.
-    fn look(&self, now: Millis);
+    /// Acts on what is due at `now` and says when to look again, if this look was the awaited one.
+    fn look(&self, now: Millis) -> Option<Millis>;
 }
 
 /// Milliseconds since the runtime's first connection.
@@ -40,13 +41,23 @@ pub(super) struct Helpers {
 #[derive(Default)]
 struct Shared {
     to_flush: Vec<Weak<dyn Watched>>,
-    /// When to look at which connection: by time, then by the connection's address. Each has one place at most,
-    /// and none once it has ended.
-    looks: BTreeMap<(Millis, usize), Weak<dyn Watched>>,
+    /// May hold connections that are gone, but no more of them than of others.
+    looks: BinaryHeap<Look>,
+    /// How many connections have gone since the last time that `looks` was rid of them.
+    gone: usize,
     waker: Option<Waker>,
     /// The runtime is gone: nothing is taken any more.
     is_retired: bool,
 }
+
+/// When to look at a connection; the heap has the earliest on top.
+struct Look {
+    at: Millis,
+    connection: Weak<dyn Watched>,
+}
+
+/// So many connections may be gone before it is worth looking for what they left.
+const MIN_GONE: usize = 64;
 
 static RUNTIMES: Mutex<Vec<(Id, Arc<Helpers>)>> = Mutex::new(Vec::new());
 
@@ -93,26 +104,33 @@ impl Helpers {
         wake_after(shared);
     }
 
-    /// Looks at a connection at `at`, and then whenever it asks for, instead of at `before`.
-    pub(super) fn look_at(&self, at: Millis, before: Millis, connection: Weak<dyn Watched>) {
-        let id = address(&connection);
+    /// Looks at a connection at `at`, and then whenever it asks for.
+    pub(super) fn look_at(&self, at: Millis, connection: Weak<dyn Watched>) {
         let mut shared = self.lock();
         if shared.is_retired {
             return;
         }
-        shared.looks.remove(&(before, id));
-        let is_next = shared.looks.first_key_value().is_none_or(|((next, _), _)| at < *next);
-        shared.looks.insert((at, id), connection);
+        let is_next = shared.looks.peek().is_none_or(|next| at < next.at);
+        shared.looks.push(Look { at, connection });
         if is_next {
             wake_after(shared);
         }
     }
 
-    /// Looks no more at a connection that has ended.
-    pub(super) fn forget(&self, at: Millis, connection: &Weak<dyn Watched>) {
-        let forgotten = self.lock().looks.remove(&(at, address(connection)));
-        // Outside the lock: it may be the last reference to what was the connection.
-        drop(forgotten);
+    /// A connection is gone. What is left of it is kept by its look, so many of those must not pile up.
+    pub(super) fn on_gone(&self) {
+        let mut shared = self.lock();
+        shared.gone += 1;
+        if shared.gone < MIN_GONE || shared.gone * 2 < shared.looks.len() {
+            return;
+        }
+        shared.gone = 0;
+        let looks = std::mem::take(&mut shared.looks);
+        let (left, gone): (Vec<_>, Vec<_>) =
+            looks.into_vec().into_iter().partition(|look| look.connection.strong_count() > 0);
+        shared.looks = left.into();
+        drop(shared);
+        drop(gone);
     }
 
     fn lock(&self) -> MutexGuard<'_, Shared> {
@@ -154,8 +172,7 @@ impl Future for Work {
                 }
             }
             let mut shared = helpers.lock();
-            let is_idle =
-                shared.to_flush.is_empty() && shared.looks.first_key_value().map(|((at, _), _)| *at) == next;
+            let is_idle = shared.to_flush.is_empty() && shared.looks.peek().map(|look| look.at) == next;
             if is_idle {
                 if shared.waker.as_ref().is_none_or(|waker| !waker.will_wake(cx.waker())) {
                     shared.waker = Some(cx.waker().clone());
@@ -179,24 +196,19 @@ fn flush_all(helpers: &Helpers) {
 fn look_at_due(helpers: &Helpers) -> Option<Millis> {
     loop {
         let now = helpers.now();
-        let due = {
+        let look = {
             let mut shared = helpers.lock();
-            let (&(at, _), _) = shared.looks.first_key_value()?;
-            if at > now {
-                return Some(at);
+            let next = shared.looks.peek()?;
+            if next.at > now {
+                return Some(next.at);
             }
-            shared.looks.pop_first()
+            shared.looks.pop().expect("it was just there")
         };
-        let Some((_, weak)) = due else { continue };
-        if let Some(connection) = weak.upgrade() {
-            connection.look(now);
+        let Some(connection) = look.connection.upgrade() else { continue };
+        if let Some(at) = connection.look(now) {
+            helpers.look_at(at.max(now + 1), look.connection);
         }
     }
-}
-
-/// What tells one connection from another while it lives.
-fn address(connection: &Weak<dyn Watched>) -> usize {
-    connection.as_ptr().cast::<()>() as usize
 }
 
 /// Ends the helpers with their runtime, which drops the task that holds this.
@@ -214,5 +226,25 @@ impl Drop for Retire {
         let mut shared = self.helpers.lock();
         let retired = Shared { is_retired: true, ..Shared::default() };
         drop(std::mem::replace(&mut *shared, retired));
+    }
+}
+
+impl PartialEq for Look {
+    fn eq(&self, other: &Self) -> bool {
+        self.at == other.at
+    }
+}
+
+impl Eq for Look {}
+
+impl PartialOrd for Look {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Look {
+    fn cmp(&self, other: &Self) -> Ordering {
+        other.at.cmp(&self.at)
     }
 }

@@ -22,7 +22,8 @@ static KEPT: AtomicUsize = AtomicUsize::new(0);
 thread_local! {
     /// The buffer that the next reader takes: most threads never need another.
     static NEXT: Cell<Option<Box<Buffer>>> = const { Cell::new(None) };
-    /// And those that came back while it was there.
+    /// And those that came back while it was there, in the boxes that connections hold.
+    #[expect(clippy::vec_box, reason = "they move between here and the connections as they are")]
     static MORE: RefCell<Vec<Box<Buffer>>> = const { RefCell::new(Vec::new()) };
 }
 
