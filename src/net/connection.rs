@@ -6,23 +6,29 @@
 //! weakly, and puts it on the flusher's list. So no task overwrites another's waker, and what was queued goes out
 //! even if nobody polls the connection. No waker of anybody's is called while the lock is held.
 
+mod deadlines;
+mod outlet;
+
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
 
 use atomic_waker::AtomicWaker;
 use tokio::task;
 
-use crate::proto::{self, CloseFrame, Limits, Message, Piece, Prepared, Role, SendError};
+use crate::proto::{self, CloseFrame, Limits, Message, Role, SendError};
 
 use super::clocks::{Clocks, NEVER};
-use super::error::{Error, Failure, Timeout, TrySendError};
+use super::error::{Error, Failure, TrySendError};
 use super::helpers::{Helpers, Millis, Watched};
 use super::timeouts::Timeouts;
 use super::transport::{ReadInto, Stream, Transport};
 use super::waker::{OwnWaker, Signal};
+
+pub(super) use outlet::Outlet;
+
+use deadlines::after;
 
 /// One connection.
 pub(super) struct Connection<S> {
@@ -379,40 +385,6 @@ impl<S: Stream> Connection<S> {
         }
     }
 
-    /// Sees to it that the wheel looks no later than `at`.
-    fn look_by(&self, write: &mut WriteSide<S>, at: Millis) {
-        if at < write.next_look {
-            write.next_look = at;
-            self.helpers.look_at(at, self.weak());
-        }
-    }
-
-    /// A message has begun to come in, which has to be complete in time.
-    pub(super) fn start_message_clock(&self, now: Millis, timeout: Duration) {
-        let mut write = self.lock();
-        write.clocks.set(|clocks| {
-            clocks.message_since = now;
-            clocks.message_bytes = 0;
-        });
-        self.look_by(&mut write, after(now, timeout));
-    }
-
-    /// More of it has come.
-    pub(super) fn on_message_bytes(&self, read: usize) {
-        let mut write = self.lock();
-        if write.clocks.read().message_since != NEVER {
-            write.clocks.set(|clocks| clocks.message_bytes += read as u64);
-        }
-    }
-
-    /// No message is on its way in any more.
-    pub(super) fn stop_message_clock(&self) {
-        self.lock().clocks.set(|clocks| {
-            clocks.message_since = NEVER;
-            clocks.message_bytes = 0;
-        });
-    }
-
     /// Queues a Close and starts its deadline.
     pub(super) fn close(&self, frame: Option<&CloseFrame>) -> Result<(), Error> {
         let mut write = self.lock();
@@ -505,134 +477,6 @@ impl<S: Stream> Connection<S> {
     pub(super) fn set_reader_task(&self, id: Option<task::Id>) {
         self.lock().reader_task = id;
     }
-
-    /// A Pong came: if it answers our heartbeat, the round trip is over.
-    pub(super) fn on_pong(&self, payload: &[u8]) {
-        let Ok(sent) = <[u8; 8]>::try_from(payload).map(u64::from_be_bytes) else { return };
-        let mut write = self.lock();
-        if sent != NEVER && write.clocks.read().ping_sent == sent {
-            write.clocks.set(|clocks| clocks.ping_sent = NEVER);
-            let micros = self.helpers.now_micros().saturating_sub(sent);
-            self.round_trip.store(u32::try_from(micros).unwrap_or(u32::MAX - 1), Ordering::Relaxed);
-        }
-    }
-
-    /// The deadline that has passed although our reader needn't be asked about it.
-    fn due(&self, now: Millis, write: &WriteSide<S>) -> Option<Timeout> {
-        let (timeouts, clocks) = (&self.settings.timeouts, write.clocks.read());
-        if has_passed(now, clocks.close_since, timeouts.close) {
-            Some(Timeout::Close)
-        } else if has_passed(now, clocks.blocked_since, timeouts.write) {
-            Some(Timeout::Write)
-        } else {
-            None
-        }
-    }
-
-    /// The deadline that the peer has missed, if the socket is as empty as it was.
-    fn miss_due(&self, now: Millis, write: &WriteSide<S>) -> Option<Timeout> {
-        let timeouts = &self.settings.timeouts;
-        if self.message_deadline(write).is_some_and(|deadline| now >= deadline) {
-            Some(Timeout::Message)
-        } else if has_passed(now, self.waiting_since.load(Ordering::Relaxed), timeouts.silence) {
-            Some(Timeout::Silence)
-        } else if has_passed(now, self.last_message.load(Ordering::Relaxed), timeouts.idle) {
-            Some(Timeout::Idle)
-        } else {
-            None
-        }
-    }
-
-    /// The reader found the socket empty: gives the peer up if the wheel suspected it, and rightly so.
-    ///
-    /// Only the reader can say that: bytes may lie in the socket that an application hasn't read yet, and one that
-    /// doesn't read must not kill its peer.
-    pub(super) fn confirm_miss(&self) {
-        // Looked at first: an exchange is an atomic, and this is asked at every wait.
-        if !self.is_suspect.load(Ordering::Relaxed) || !self.is_suspect.swap(false, Ordering::Relaxed) {
-            return;
-        }
-        let mut write = self.lock();
-        if let Some(timeout) = self.miss_due(self.helpers.now(), &write) {
-            let wakes = self.give_up(&mut write, timeout);
-            drop(write);
-            wakes.wake();
-        }
-    }
-
-    /// When the message that is on its way in has to be complete.
-    fn message_deadline(&self, write: &WriteSide<S>) -> Option<Millis> {
-        let (timeouts, clocks) = (&self.settings.timeouts, write.clocks.read());
-        let since = clocks.message_since;
-        let timeout = timeouts.message.filter(|_| since != NEVER)?;
-        let earned = clocks
-            .message_bytes
-            .saturating_mul(1000)
-            .checked_div(u64::from(timeouts.message_rate))
-            .unwrap_or(0);
-        Some(after(since, timeout).saturating_add(earned))
-    }
-
-    /// The earliest time after `now` at which something can be due. What begins later looks by itself.
-    fn next_look(&self, now: Millis, write: &WriteSide<S>) -> Option<Millis> {
-        let (timeouts, clocks) = (&self.settings.timeouts, write.clocks.read());
-        let deadline = |at: Millis, timeout: Option<Duration>| {
-            timeout.filter(|_| at != NEVER).map(|timeout| after(at, timeout))
-        };
-        let silence = deadline(self.waiting_since.load(Ordering::Relaxed).min(now), timeouts.silence);
-        let idle = deadline(self.last_message.load(Ordering::Relaxed), timeouts.idle);
-        [
-            (!write.out.close_sent() && write.next_ping != NEVER).then_some(write.next_ping),
-            deadline(clocks.close_since, timeouts.close),
-            deadline(clocks.blocked_since, timeouts.write),
-            // The reader was asked already about those that have passed.
-            again(self.message_deadline(write), now, timeouts.message),
-            again(silence, now, timeouts.silence),
-            again(idle, now, timeouts.idle),
-        ]
-        .into_iter()
-        .flatten()
-        .min()
-    }
-
-    fn ping_if_due(&self, now: Millis, write: &mut WriteSide<S>) -> Wakes {
-        let Some(interval) = self.settings.timeouts.ping_interval else { return Wakes::default() };
-        if now < write.next_ping || write.out.close_sent() {
-            return Wakes::default();
-        }
-        write.next_ping = after(now, interval);
-        // Behind a full socket a Ping says nothing; the write deadline watches that.
-        if write.clocks.read().blocked_since != NEVER {
-            return Wakes::default();
-        }
-        let sent = self.helpers.now_micros();
-        write.clocks.set(|clocks| clocks.ping_sent = sent);
-        let queued = write.out.ping(&sent.to_be_bytes());
-        debug_assert!(queued.is_ok(), "eight bytes, and no Close was sent");
-        self.write_out(write)
-    }
-
-    /// Gives the peer up, telling it why if it can take that.
-    fn give_up(&self, write: &mut WriteSide<S>, timeout: Timeout) -> Wakes {
-        let mut wakes = Wakes::default();
-        if let Some(code) = timeout.close_code() {
-            let frame = CloseFrame::new(code, timeout.to_string().as_str());
-            let _ = write.out.close(frame.ok().as_ref());
-            write.want_shutdown();
-            // What the peer doesn't take now it never will.
-            wakes = self.write_out(write);
-        }
-        if let (Some(transport), Timeout::Write | Timeout::Close) = (&write.transport, timeout) {
-            transport.abort();
-        }
-        // Whoever wasn't woken yet is now.
-        let failed = self.fail_locked(write, Failure::Timeout(timeout));
-        match (&mut wakes.0, failed.0) {
-            (Some(wakes), Some(failed)) => wakes.extend(*failed),
-            (none, failed) => *none = none.take().or(failed),
-        }
-        wakes
-    }
 }
 
 impl<S> WriteSide<S> {
@@ -682,281 +526,6 @@ impl<S> WriteSide<S> {
     }
 }
 
-/// A connection as its senders see it, whatever it stands on.
-///
-/// The polls of this trait register a place among the waiters under `ticket`; whoever gives a wait up says
-/// [`Outlet::stop_waiting`].
-pub(super) trait Outlet: Send + Sync {
-    /// Queues a message if there is room; it comes back if there isn't.
-    fn try_send(&self, message: Message, urgency: Urgency) -> Result<(), TrySendError<Message>>;
-
-    /// Queues a message by reference if there is room.
-    fn try_send_prepared(&self, prepared: &Prepared, urgency: Urgency) -> Result<(), TrySendError<()>>;
-
-    /// Queues a message whatever is queued already, for a permit.
-    fn send_reserved(&self, message: Message, urgency: Urgency) -> Result<(), Error>;
-
-    /// Queues a piece of the message that [`Outlet::poll_begin`] began.
-    fn send_piece(&self, piece: Piece) -> Result<(), Error>;
-
-    /// Queues a Ping.
-    fn ping(&self, payload: &[u8]) -> Result<(), Error>;
-
-    /// Queues a Close behind everything else.
-    fn close(&self, frame: Option<&CloseFrame>) -> Result<(), Error>;
-
-    /// Drops what is queued at a frame's boundary and queues a Close, unless there is one.
-    fn cut_and_close(&self, frame: Option<&CloseFrame>) -> Result<usize, Error>;
-
-    /// Waits for room.
-    fn poll_room(&self, cx: &Context<'_>, ticket: &mut Option<Ticket>) -> Poll<Result<(), Error>>;
-
-    /// Waits for room and takes it for a permit.
-    fn poll_reserve(&self, cx: &Context<'_>, ticket: &mut Option<Ticket>) -> Poll<Result<(), Error>>;
-
-    /// Gives a permit's room back.
-    fn unreserve(&self);
-
-    /// Waits until no message is being sent in pieces and no permit is outstanding, and begins one.
-    fn poll_begin(&self, cx: &Context<'_>, ticket: &mut Option<Ticket>) -> Poll<Result<(), Error>>;
-
-    /// Waits for room for a piece of the message begun.
-    fn poll_room_for_piece(&self, cx: &Context<'_>, ticket: &mut Option<Ticket>) -> Poll<Result<(), Error>>;
-
-    /// The message in pieces is over.
-    fn end_pieces(&self);
-
-    /// Waits until everything is written that was queued when `target` was `None`.
-    fn poll_flushed(
-        &self,
-        cx: &Context<'_>,
-        ticket: &mut Option<Ticket>,
-        target: &mut Option<u64>,
-    ) -> Poll<Result<(), Error>>;
-
-    /// A task waits no longer.
-    fn stop_waiting(&self, ticket: Ticket);
-
-    /// Bytes that wait to be written.
-    fn queued_bytes(&self) -> usize;
-
-    /// Whether nothing can be sent any more.
-    fn is_closed(&self) -> bool;
-
-    /// The newest heartbeat's round trip.
-    fn round_trip(&self) -> Option<Duration>;
-
-    /// One more handle.
-    fn retain(&self);
-
-    /// One handle less.
-    fn release(&self);
-}
-
-impl<S: Stream> Outlet for Connection<S> {
-    fn try_send(&self, message: Message, urgency: Urgency) -> Result<(), TrySendError<Message>> {
-        self.try_send_now(message, urgency)
-    }
-
-    fn try_send_prepared(&self, prepared: &Prepared, urgency: Urgency) -> Result<(), TrySendError<()>> {
-        self.try_submit((), urgency, |out, ()| out.send_prepared(prepared))
-    }
-
-    fn send_reserved(&self, message: Message, urgency: Urgency) -> Result<(), Error> {
-        self.submit(urgency, |out| out.send(message))
-    }
-
-    fn send_piece(&self, piece: Piece) -> Result<(), Error> {
-        self.submit(Urgency::Now, |out| out.send_piece(piece))
-    }
-
-    fn ping(&self, payload: &[u8]) -> Result<(), Error> {
-        self.submit(Urgency::Now, |out| out.ping(payload))
-    }
-
-    fn close(&self, frame: Option<&CloseFrame>) -> Result<(), Error> {
-        Self::close(self, frame)
-    }
-
-    fn cut_and_close(&self, frame: Option<&CloseFrame>) -> Result<usize, Error> {
-        let mut write = self.lock();
-        write.check()?;
-        let dropped = write.out.cut();
-        let closed = write.out.close(frame);
-        let waiting = self.on_close_sent(&mut write);
-        let wakes = self.write_out(&mut write);
-        drop(write);
-        waiting.wake();
-        wakes.wake();
-        self.reader.wake();
-        closed?;
-        Ok(dropped)
-    }
-
-    fn poll_room(&self, cx: &Context<'_>, ticket: &mut Option<Ticket>) -> Poll<Result<(), Error>> {
-        self.poll_until(cx, ticket, |write| write.has_room(&self.settings.limits))
-    }
-
-    fn poll_reserve(&self, cx: &Context<'_>, ticket: &mut Option<Ticket>) -> Poll<Result<(), Error>> {
-        self.poll_until(cx, ticket, |write| {
-            let has_room = write.has_room(&self.settings.limits);
-            if has_room {
-                write.permits += 1;
-            }
-            has_room
-        })
-    }
-
-    fn unreserve(&self) {
-        self.change_and_wake(|write| write.permits -= 1);
-    }
-
-    fn poll_begin(&self, cx: &Context<'_>, ticket: &mut Option<Ticket>) -> Poll<Result<(), Error>> {
-        self.poll_until(cx, ticket, |write| {
-            // A permit promises that its message can be sent: so it goes first.
-            let may_begin = write.permits == 0 && write.has_room(&self.settings.limits);
-            write.is_streaming |= may_begin;
-            may_begin
-        })
-    }
-
-    fn poll_room_for_piece(&self, cx: &Context<'_>, ticket: &mut Option<Ticket>) -> Poll<Result<(), Error>> {
-        self.poll_until(cx, ticket, |write| write.has_room_in_bytes(&self.settings.limits))
-    }
-
-    fn end_pieces(&self) {
-        self.change_and_wake(|write| write.is_streaming = false);
-    }
-
-    fn poll_flushed(
-        &self,
-        cx: &Context<'_>,
-        ticket: &mut Option<Ticket>,
-        target: &mut Option<u64>,
-    ) -> Poll<Result<(), Error>> {
-        let mut write = self.lock();
-        let target = *target.get_or_insert(write.out.queued_total());
-        if write.failure.is_none() && self.has_output() {
-            let wakes = self.write_out(&mut write);
-            drop(write);
-            wakes.wake();
-            write = self.lock();
-        }
-        write.check()?;
-        if write.out.written_total() >= target && !write.needs_flush {
-            return Poll::Ready(Ok(()));
-        }
-        write.wait(cx, ticket);
-        Poll::Pending
-    }
-
-    fn stop_waiting(&self, ticket: Ticket) {
-        let mut write = self.lock();
-        if let Some(waiters) = &mut write.waiters {
-            waiters.retain(|(other, _)| *other != ticket);
-        }
-    }
-
-    fn queued_bytes(&self) -> usize {
-        self.lock().out.queued_bytes()
-    }
-
-    fn is_closed(&self) -> bool {
-        let write = self.lock();
-        write.failure.is_some() || write.out.close_sent()
-    }
-
-    fn round_trip(&self) -> Option<Duration> {
-        match self.round_trip.load(Ordering::Relaxed) {
-            u32::MAX => None,
-            micros => Some(Duration::from_micros(micros.into())),
-        }
-    }
-
-    fn retain(&self) {
-        self.senders.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn release(&self) {
-        if self.senders.fetch_sub(1, Ordering::AcqRel) == 1 {
-            // A reader that only winds the connection up has waited for this.
-            self.reader.wake();
-        }
-    }
-}
-
-impl<S: Stream> Connection<S> {
-    /// Waits until `take` finds what it wants and takes it.
-    fn poll_until(
-        &self,
-        cx: &Context<'_>,
-        ticket: &mut Option<Ticket>,
-        take: impl FnOnce(&mut WriteSide<S>) -> bool,
-    ) -> Poll<Result<(), Error>> {
-        let mut write = self.lock();
-        write.check()?;
-        if write.out.close_sent() {
-            return Poll::Ready(Err(SendError::Closed.into()));
-        }
-        if take(&mut write) {
-            return Poll::Ready(Ok(()));
-        }
-        write.wait(cx, ticket);
-        drop(write);
-        // The queue may be full of what was deferred or fed: nobody else might write it.
-        self.list();
-        Poll::Pending
-    }
-
-    fn change_and_wake(&self, change: impl FnOnce(&mut WriteSide<S>)) {
-        let mut write = self.lock();
-        change(&mut write);
-        let wakes = Wakes(std::mem::take(&mut write.waiters));
-        drop(write);
-        wakes.wake();
-    }
-}
-
-impl<S: Stream> Watched for Connection<S> {
-    fn flush_late(&self) {
-        self.is_listed.store(false, Ordering::Release);
-        if !self.has_output() {
-            return;
-        }
-        self.flush_now();
-        if !self.has_output() {
-            // Whoever ends the connection waits for this.
-            self.reader.wake();
-        }
-    }
-
-    fn look(&self, now: Millis) -> Option<Millis> {
-        let mut write = self.lock();
-        // An earlier look took this one's place.
-        if write.failure.is_some() || now < write.next_look {
-            return None;
-        }
-        if let Some(timeout) = self.due(now, &write) {
-            let wakes = self.give_up(&mut write, timeout);
-            drop(write);
-            wakes.wake();
-            self.reader.wake();
-            return None;
-        }
-        let wakes = self.ping_if_due(now, &mut write);
-        let next = self.next_look(now, &write);
-        write.next_look = next.unwrap_or(NEVER);
-        let is_suspect = self.miss_due(now, &write).is_some();
-        drop(write);
-        wakes.wake();
-        if is_suspect {
-            self.is_suspect.store(true, Ordering::Relaxed);
-            self.reader.wake();
-        }
-        next
-    }
-}
-
 impl<S> Drop for Connection<S> {
     fn drop(&mut self) {
         self.helpers.on_gone();
@@ -972,19 +541,4 @@ fn write_many<S: Stream>(
     let mut slices = [std::io::IoSlice::new(&[]); MAX_SLICES];
     let filled = out.output(&mut slices);
     transport.poll_write(waker, &slices[..filled])
-}
-
-/// `timeout` after `at`, rounded up.
-fn after(at: Millis, timeout: Duration) -> Millis {
-    at.saturating_add(u64::try_from(timeout.as_micros().div_ceil(1000)).unwrap_or(NEVER)).min(NEVER - 1)
-}
-
-/// `deadline`, or if that has passed `timeout` from `now`.
-fn again(deadline: Option<Millis>, now: Millis, timeout: Option<Duration>) -> Option<Millis> {
-    deadline.map(|at| if at > now { at } else { after(now, timeout.unwrap_or_default()) })
-}
-
-/// Whether `timeout` has passed since `at`; it never has if `at` is `NEVER`.
-fn has_passed(now: Millis, at: Millis, timeout: Option<Duration>) -> bool {
-    at != NEVER && timeout.is_some_and(|timeout| now >= after(at, timeout))
 }
