@@ -191,6 +191,22 @@ fn links_lead_somewhere() {
     report(faults);
 }
 
+#[test]
+fn the_tests_that_documents_name_exist() {
+    let mut faults = Vec::new();
+    for path in files("docs", &[".md"]) {
+        let text = fs::read_to_string(&path).unwrap();
+        for named in text.split('`').filter(|part| part.starts_with("tests/") || part.starts_with("src/")) {
+            let Some((file, test)) = named.split_once("::") else { continue };
+            let source = fs::read_to_string(root().join(file)).unwrap_or_default();
+            if !source.contains(&format!("fn {test}(")) {
+                faults.push(format!("{}: {named} isn't there", name(&path)));
+            }
+        }
+    }
+    report(faults);
+}
+
 /// What is committed works on any machine, with any registry.
 #[test]
 fn nothing_names_a_machine_or_a_registry() {

@@ -67,6 +67,15 @@ impl Server {
         format!("ws://{}{path}", self.address)
     }
 
+    /// How many bytes of memory it has for itself alone.
+    pub fn private_bytes(&self) -> usize {
+        let id = self.child.id().expect("it runs");
+        let rollup = std::fs::read_to_string(format!("/proc/{id}/smaps_rollup")).expect("this is Linux");
+        let line =
+            rollup.lines().find_map(|line| line.strip_prefix("Private_Dirty:")).expect("it has the line");
+        1024 * line.trim().trim_end_matches(" kB").parse::<usize>().expect("a number of KiB")
+    }
+
     /// Sends it a signal, such as `TERM`.
     pub async fn signal(&self, name: &str) {
         let id = self.child.id().expect("it runs").to_string();
