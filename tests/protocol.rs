@@ -4,11 +4,15 @@ mod common;
 
 use std::io::IoSlice;
 
+use common::inflate::inflate;
 use common::wire::{self, Wire};
 use proptest::prelude::*;
 use switchboard::proto::deflate::{DeflateConfig, DeflateParams};
+use switchboard::proto::frame::Header;
+use switchboard::proto::mask::apply_mask;
 use switchboard::proto::{
-    CloseCode, CloseFrame, Event, Limits, Message, Piece, ProtocolError, Receiver, Role, SendError, Sender,
+    CloseCode, CloseFrame, Event, Limits, Message, Piece, Prepared, ProtocolError, Receiver, Role, SendError,
+    Sender,
 };
 
 /// Everything that `sender` has to write.
@@ -328,7 +332,7 @@ proptest! {
         is_client: bool,
         takeover: bool,
         level in 1u8..=9,
-        in_pieces: Vec<bool>,
+        in_pieces in proptest::collection::vec(any::<bool>(), 0..16),
         chunks in proptest::collection::vec(1usize..5000, 1..5),
     ) {
         let (mut sender, role) = if is_client { (masking_sender(), Role::Server) } else { (Sender::server(), Role::Client) };
@@ -342,7 +346,9 @@ proptest! {
             receiver = receiver.with_deflate(params);
         }
         for (at, message) in messages.iter().enumerate() {
-            if in_pieces.get(at) == Some(&true) {
+            if let Some(true) = in_pieces.get(at + messages.len()) {
+                sender.send_prepared(&Prepared::from(message.clone())).unwrap();
+            } else if in_pieces.get(at) == Some(&true) {
                 let cut = wire::boundary(message, message.len() / 3);
                 let (front, back) = wire::split(message, cut);
                 sender.send_piece(Piece { part: front, is_final: false }).unwrap();
@@ -359,6 +365,87 @@ proptest! {
             .filter_map(|event| if let Event::Message(message) = event { Some(message) } else { None })
             .collect();
         prop_assert_eq!(received, messages);
+    }
+
+    /// What is compressed inflates by the book, and no match reaches beyond the window that was agreed on.
+    #[test]
+    fn what_a_sender_compresses_anybody_inflates(
+        messages in messages(),
+        is_client: bool,
+        no_takeover: bool,
+        bits in 8u8..=15,
+        level in 1u8..=9,
+    ) {
+        let params = DeflateParams {
+            server_no_context_takeover: no_takeover,
+            client_no_context_takeover: no_takeover,
+            server_max_window_bits: bits,
+            client_max_window_bits: bits,
+        };
+        let mut config = DeflateConfig::default();
+        config.takeover = true;
+        config.level = level;
+        config.threshold_bytes = 0;
+        let mut sender = if is_client { masking_sender() } else { Sender::server() }.with_deflate(params, &config);
+        let mut window = Vec::new();
+        for message in messages {
+            sender.send(message.clone()).unwrap();
+            let mut frame = drain(&mut sender);
+            let (header, len) = Header::parse(&frame).unwrap().unwrap();
+            if let Some(key) = header.mask {
+                apply_mask(&mut frame[len..], key, 0);
+            }
+            if !header.is_compressed {
+                prop_assert_eq!(&frame[len..], &message.as_bytes()[..]);
+                continue;
+            }
+            if no_takeover {
+                window.clear();
+            }
+            let before = window.len();
+            let distance = inflate(&frame[len..], &mut window).unwrap();
+            prop_assert_eq!(&window[before..], &message.as_bytes()[..]);
+            // zlib keeps 262 bytes of its window for itself, so 9 bits give 250.
+            let most = if bits == 8 { 250 } else { 1 << bits };
+            prop_assert!(distance <= most, "a match reaches {} back at {} bits", distance, bits);
+        }
+    }
+
+    /// What we take is what the plain inflate makes of it, whole or not, and what is whole we take.
+    #[test]
+    fn what_is_inflated_is_what_the_bytes_say(
+        message: Vec<u8>,
+        times in 1usize..60,
+        level in 0u32..=9,
+        mutation in proptest::option::of((any::<u16>(), 1u8..)),
+        chunks in proptest::collection::vec(1usize..200, 1..4),
+    ) {
+        let message = message.repeat(times);
+        let mut packed = Vec::with_capacity(message.len() * 2 + 1000);
+        let mut packer = flate2::Compress::new(flate2::Compression::new(level), false);
+        packer.compress_vec(&message, &mut packed, flate2::FlushCompress::Sync).unwrap();
+        prop_assert!(packed.ends_with(&[0, 0, 0xff, 0xff]));
+        packed.truncate(packed.len() - 4);
+        if let Some((at, bits)) = mutation {
+            let at = usize::from(at) % packed.len();
+            packed[at] ^= bits;
+        }
+        let mut wire = Wire::client();
+        wire.frame(0xc2, &packed);
+        // With takeover a message that breaks off in the middle of a block is told from a whole one by nothing but the
+        // next message.
+        let params = DeflateParams { client_no_context_takeover: true, ..DeflateParams::default() };
+        let mut receiver = server().with_deflate(params);
+        let (events, error) = receive(&mut receiver, &wire.bytes, &chunks);
+        let mut plain = Vec::new();
+        let by_the_book = inflate(&packed, &mut plain);
+        match (&events[..], error) {
+            ([Event::Message(inflated)], None) => {
+                prop_assert!(by_the_book.is_ok(), "ours took what is invalid");
+                prop_assert_eq!(&inflated.as_bytes()[..], &plain[..]);
+            }
+            (events, error) => prop_assert!(mutation.is_some(), "{:?} {:?}", events, error),
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@
 
 #[cfg(feature = "cli")]
 pub mod client;
+pub mod inflate;
 #[cfg(feature = "cli")]
 pub mod server;
 pub mod wire;
