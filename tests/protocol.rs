@@ -306,6 +306,38 @@ fn a_large_message_is_read_straight_into_its_buffer() {
     assert_eq!(received, Some(Event::Message(Message::binary(payload))));
 }
 
+/// Python's zlib with a window of 256 bytes, drained a byte at a time, so that it can't look further back.
+#[test]
+fn a_window_of_8_bits_is_enough_for_what_is_compressed_with_8() {
+    let params =
+        DeflateParams { server_max_window_bits: 8, client_max_window_bits: 8, ..DeflateParams::default() };
+    let mut sender = Sender::server().with_deflate(params, &DeflateConfig::default());
+    let text: String =
+        (0..4000).map(|at| ["switch", "board ", "message ", "and "][at * at % 7 % 4]).collect();
+    sender.send(Message::text(text.clone())).unwrap();
+    let frame = drain(&mut sender);
+    let (header, len) = Header::parse(&frame).unwrap().unwrap();
+    assert!(header.is_compressed);
+    let script = "import sys, zlib\n\
+                  inflater = zlib.decompressobj(-8)\n\
+                  rest, out = sys.stdin.buffer.read() + bytes([0, 0, 255, 255]), b''\n\
+                  while rest or out[-1:]:\n    \
+                      part = inflater.decompress(rest, 1)\n    \
+                      rest, out = inflater.unconsumed_tail, out + part\n    \
+                      if not part: break\n\
+                  sys.stdout.buffer.write(out)\n";
+    let mut python = std::process::Command::new("python3")
+        .args(["-c", script])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .expect("python3 runs");
+    std::io::Write::write_all(&mut python.stdin.take().unwrap(), &frame[len..]).unwrap();
+    let output = python.wait_with_output().unwrap();
+    assert!(output.status.success());
+    assert_eq!(output.stdout, text.as_bytes());
+}
+
 fn messages() -> impl Strategy<Value = Vec<Message>> {
     let text = ("\\PC{0,30}", 0usize..40).prop_map(|(text, times)| Message::text(text.repeat(times)));
     let binary =

@@ -90,9 +90,18 @@ fn a_module_imports_only_from_layers_below() {
                 let imported: String =
                     import.chars().take_while(|c| c.is_ascii_lowercase() || *c == '_').collect();
                 let is_module = LAYERS.iter().any(|(layer, _)| *layer == imported);
-                if is_module && imported != module && !below.contains(&&*imported) {
+                if !is_module && !import.starts_with('{') {
+                    faults
+                        .push(format!("{file}:{}: import from a module, not from the crate's root", at + 1));
+                } else if is_module && imported != module && !below.contains(&&*imported) {
                     faults.push(format!("{file}:{}: `{module}` must not import `{imported}`", at + 1));
                 }
+            }
+            let up = code(line).rsplit_once("super::super::").map(|(_, import)| import);
+            if up.is_some_and(|import| {
+                LAYERS.iter().any(|(layer, _)| import.starts_with(&format!("{layer}::")))
+            }) {
+                faults.push(format!("{file}:{}: say `crate::`, so that the layer shows", at + 1));
             }
         }
     }

@@ -248,3 +248,47 @@ impl Ord for Look {
         other.at.cmp(&self.at)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_runtimes_helpers_end_with_it() {
+        let ids: Vec<_> = (0..20)
+            .map(|_| {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+                let helpers = runtime.block_on(async { Helpers::current().unwrap() });
+                drop(runtime);
+                assert!(helpers.lock().is_retired);
+                Arc::as_ptr(&helpers) as usize
+            })
+            .collect();
+        let left = RUNTIMES.lock().unwrap();
+        assert!(left.iter().all(|(_, helpers)| !ids.contains(&(Arc::as_ptr(helpers) as usize))));
+    }
+
+    /// Something to look at.
+    struct Connection;
+
+    impl Watched for Connection {
+        fn flush_late(&self) {}
+
+        fn look(&self, _: Millis) -> Option<Millis> {
+            None
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_gone_is_not_looked_at_for_long() {
+        let helpers = Helpers::current().unwrap();
+        let before = helpers.lock().looks.len();
+        for _ in 0..1000 {
+            let connection: Arc<dyn Watched> = Arc::new(Connection);
+            helpers.look_at(helpers.now() + 1_000_000, Arc::downgrade(&connection));
+            drop(connection);
+            helpers.on_gone();
+        }
+        assert!(helpers.lock().looks.len() <= before + MIN_GONE);
+    }
+}
