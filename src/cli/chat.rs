@@ -12,7 +12,7 @@ use crate::hub::{self, Policy};
 use crate::net::Config;
 use crate::proto::deflate::DeflateConfig;
 use crate::server::chat::{self, Settings};
-use crate::server::{listener, shutdown};
+use crate::server::shutdown;
 
 use super::Logging;
 use super::units::{parse_duration, parse_size};
@@ -132,8 +132,7 @@ pub(super) fn run(flags: Flags) -> Result<(), String> {
     let runtime =
         super::runtime(flags.threads).map_err(|error| format!("the runtime can't start: {error}"))?;
     runtime.block_on(async {
-        let listener = listener::listen(flags.listen)
-            .map_err(|error| format!("can't listen on {}: {error}", flags.listen))?;
+        let listener = super::listen(flags.listen)?;
         let mut signals = super::Signals::catch()?;
         let address = super::announce(&listener)?;
         eprintln!("talk with: switchboard connect ws://{address} --name NAME");

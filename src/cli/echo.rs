@@ -8,7 +8,7 @@ use clap::builder::FalseyValueParser;
 use crate::handshake::OriginPolicy;
 use crate::net::{Acceptor, Config};
 use crate::proto::deflate::DeflateConfig;
-use crate::server::{echo, listener};
+use crate::server::echo;
 
 use super::Logging;
 use super::units::parse_size;
@@ -43,8 +43,7 @@ pub(super) fn run(flags: Flags) -> Result<(), String> {
     let runtime =
         super::runtime(flags.threads).map_err(|error| format!("the runtime can't start: {error}"))?;
     runtime.block_on(async {
-        let listener = listener::listen(flags.listen)
-            .map_err(|error| format!("can't listen on {}: {error}", flags.listen))?;
+        let listener = super::listen(flags.listen)?;
         let mut signals = super::Signals::catch()?;
         super::announce(&listener)?;
         let mut config = Config::default();

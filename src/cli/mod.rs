@@ -7,6 +7,7 @@ mod units;
 
 use std::process::ExitCode;
 
+use crate::server::listener;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// A WebSocket chat server, echo server and client.
@@ -78,6 +79,21 @@ impl Logging {
             LogFormat::Json => log.json().init(),
         }
     }
+}
+
+/// Listens, or says why that can't be and what to do about it.
+fn listen(address: std::net::SocketAddr) -> Result<tokio::net::TcpListener, String> {
+    listener::listen(address).map_err(|error| {
+        let advice = match error.kind() {
+            std::io::ErrorKind::AddrInUse => {
+                "; choose another with --listen, such as 127.0.0.1:0 for a free one"
+            }
+            std::io::ErrorKind::PermissionDenied => "; choose a port from 1024 on with --listen",
+            std::io::ErrorKind::AddrNotAvailable => "; choose an address of this machine with --listen",
+            _ => "",
+        };
+        format!("can't listen on {address}: {error}{advice}")
+    })
 }
 
 /// Says on standard output where the server listens.
