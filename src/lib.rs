@@ -32,7 +32,7 @@
 //! - [`Connector`]: the same for a client.
 //! - [`WebSocket::split`] and [`Sender`]: one task receives, any number of tasks send.
 //! - [`Limits`] and [`Timeouts`]: what a peer may cost. All of them are on by default.
-//! - [`Prepared`]: a message that is encoded once and sent to many.
+//! - [`Prepared`] and [`Batch`]: messages that are encoded once and sent to many.
 //! - [`proto`] and [`handshake`]: the protocol without I/O, for another runtime or a test.
 //! - `testing`: two connections joined in memory (feature `test-util`).
 //!
@@ -74,7 +74,7 @@ pub use net::{
     Config, Error, MessageWriter, Permit, Receiver, Sender, Stream, Timeout, Timeouts, TrySendError,
     WebSocket,
 };
-pub use proto::{CloseCode, CloseFrame, Kind, Limits, Message, Piece, Prepared, Role, Utf8Bytes};
+pub use proto::{Batch, CloseCode, CloseFrame, Kind, Limits, Message, Piece, Prepared, Role, Utf8Bytes};
 
 /// The README's examples, compiled with the tests.
 #[cfg(doctest)]
