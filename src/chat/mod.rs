@@ -3,4 +3,5 @@
 pub mod name;
 pub mod rate;
 pub mod session;
+pub mod store;
 pub mod wire;
