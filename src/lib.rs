@@ -55,7 +55,7 @@ pub mod chat;
 #[doc(hidden)]
 pub mod cli;
 pub mod handshake;
-#[cfg(feature = "cli")]
+#[cfg(feature = "hub")]
 pub mod hub;
 #[cfg(feature = "net")]
 pub mod net;

@@ -49,15 +49,16 @@ pub trait Content: fmt::Debug + Send + Sync {
         true
     }
 
-    /// The message in a form that it is for. Called at most once a form while members still wait for it.
-    fn encode(&self, form: Form, stamp: Stamp) -> Prepared;
+    /// The message in a form that it is for; `key` is what it is the newest state of. Called at most once a form while
+    /// members still wait for it.
+    fn encode(&self, form: Form, stamp: Stamp, key: Option<&str>) -> Prepared;
 
     /// How many bytes it holds.
     fn bytes(&self) -> usize;
 }
 
 impl Content for Prepared {
-    fn encode(&self, _: Form, _: Stamp) -> Prepared {
+    fn encode(&self, _: Form, _: Stamp, _: Option<&str>) -> Prepared {
         self.clone()
     }
 
