@@ -60,7 +60,7 @@ pub mod hub;
 #[cfg(feature = "net")]
 pub mod net;
 pub mod proto;
-#[cfg(feature = "cli")]
+#[cfg(feature = "hub")]
 pub mod server;
 #[cfg(feature = "test-util")]
 pub mod testing;
@@ -74,6 +74,8 @@ pub use net::{
     Config, Error, MessageWriter, Permit, Receiver, Sender, Stream, Timeout, Timeouts, TrySendError,
     WebSocket,
 };
+#[cfg(feature = "hub")]
+pub use server::SocketMember;
 pub use proto::{Batch, CloseCode, CloseFrame, Kind, Limits, Message, Piece, Prepared, Role, Utf8Bytes};
 
 /// The README's examples, compiled with the tests.

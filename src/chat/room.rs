@@ -18,7 +18,7 @@ pub use super::people::{Contact, Order};
 use super::recent::Recent;
 use super::room_name::RoomName;
 use super::store::{Durable, Record, Store, StoreError};
-use super::wire::json::{Position, PresenceEvent};
+use super::wire::json::{Code, Position, PresenceEvent};
 
 /// A room.
 pub struct Room {
@@ -218,6 +218,26 @@ impl Room {
         let look = |view: &View<'_, Content>| self.snapshot(view, after, attendance);
         let (membership, snapshot) = self.hub.join_with(outlet, form, Some(news), look);
         Ok((Place { membership, presence }, snapshot))
+    }
+
+    /// Why somebody couldn't join now, if that is so.
+    pub fn objection(&self, name: &UserName) -> Option<(Code, String, Option<u64>)> {
+        let mut people = lock(&self.people);
+        let now = hub::now();
+        let error = match people.banned_until(name, now) {
+            Some(until) => JoinError::Banned((until - now).div_ceil(1000)),
+            None if people.find(name).is_some() => JoinError::NameTaken,
+            None => return None,
+        };
+        Some(Self::explain(&error))
+    }
+
+    /// As a client is told.
+    pub fn explain(error: &JoinError) -> (Code, String, Option<u64>) {
+        match error {
+            JoinError::NameTaken => (Code::NameTaken, error.to_string(), None),
+            JoinError::Banned(seconds) => (Code::Banned, error.to_string(), Some(*seconds)),
+        }
     }
 
     /// Joins again by a name that was held.
