@@ -12,8 +12,8 @@ use crate::proto::Message;
 pub enum Event {
     /// There is a connection.
     ///
-    /// Now is the time for [`Reconnecting::send_first`](super::Reconnecting::send_first): subscriptions, a session to
-    /// resume.
+    /// Until the next `recv` the queue waits, so now is the time for
+    /// [`Reconnecting::send_first`](super::Reconnecting::send_first): subscriptions, a session to resume.
     #[non_exhaustive]
     Connected {
         /// Whether this is the first one. After any other, messages may have been missed.

@@ -35,7 +35,7 @@ pub struct Options {
     pub max_outage: Option<Duration>,
     /// How many messages may wait for a connection. 1,000 by default.
     pub max_queued_messages: usize,
-    /// How many bytes of payload these may have in all. 1 MiB by default.
+    /// How many bytes of payload these may have in all, and so the longest that can wait. 1 MiB by default.
     pub max_queued_bytes: usize,
     /// Whether to try again. [`Cause::verdict`] by default.
     pub classify: Classify,
