@@ -146,18 +146,25 @@ async fn connects_again_and_says_what_happened_in_between() {
     assert_eq!(text(&mut ws).await, "two");
 }
 
-/// A connection that ends without a word.
-async fn lost(client: &mut Reconnecting, server: &Server) -> Arc<Cause> {
-    let drop_it = async {
+/// A connection that the server's side hasn't read from yet, as bare TCP.
+async fn connected_raw(client: &mut Reconnecting, server: &Server) -> TcpStream {
+    let accept = async {
         let mut stream = server.listener.accept().await.unwrap().0;
         let head = read_head(&mut stream).await;
         let mut handshake = ServerHandshake::new(UpgradeConfig::default());
         let request = handshake.receive(head.as_bytes()).unwrap().unwrap();
         let accepted = request.upgrade().unwrap().accept(Answer::default()).unwrap();
         stream.write_all(&accepted.response).await.unwrap();
+        stream
     };
-    let (event, ()) = within(async { tokio::join!(next(client), drop_it) }).await;
+    let (event, stream) = within(async { tokio::join!(next(client), accept) }).await;
     assert!(matches!(event, Event::Connected { .. }), "{event:?}");
+    stream
+}
+
+/// A connection that ends without a word.
+async fn lost(client: &mut Reconnecting, server: &Server) -> Arc<Cause> {
+    drop(connected_raw(client, server).await);
     disconnected(client).await.0
 }
 
@@ -202,6 +209,23 @@ async fn what_is_sent_first_goes_ahead_of_the_queue() {
     assert_eq!(text_while(&mut client, &mut ws).await, "queued");
     assert_eq!(text_while(&mut client, &mut ws).await, "behind");
     assert_eq!(client.queued_bytes(), 0);
+}
+
+#[tokio::test]
+async fn nobody_stumbles_over_a_connection_that_has_just_ended() {
+    let server = Server::start().await;
+    let mut client = client(server.url(), |_| {});
+    let stream = connected_raw(&mut client, &server).await;
+    // A reset, which every write sees.
+    stream.set_zero_linger().unwrap();
+    drop(stream);
+    for _ in 0..2 {
+        client.send_first("subscribe").await.unwrap();
+    }
+    client.send("kept").await.unwrap();
+    let _ = disconnected(&mut client).await;
+    let (mut ws, _) = connected(&mut client, &server).await;
+    assert_eq!(text_while(&mut client, &mut ws).await, "kept");
 }
 
 #[tokio::test]
