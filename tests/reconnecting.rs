@@ -107,12 +107,9 @@ async fn text(ws: &mut WebSocket) -> String {
 
 /// Receives on the client's side too, where nothing is expected, so that its queue goes out.
 async fn text_while(client: &mut Reconnecting, ws: &mut WebSocket) -> String {
-    let mut text = std::pin::pin!(text(ws));
-    loop {
-        tokio::select! {
-            text = &mut text => return text,
-            event = client.recv() => panic!("{event:?}"),
-        }
+    tokio::select! {
+        text = text(ws) => text,
+        event = client.recv() => panic!("{event:?}"),
     }
 }
 

@@ -38,6 +38,8 @@ pub use queue::Unsent;
 /// [`Reconnecting::recv`] does all the work: it connects, waits, hands out messages, and says in between what happens
 /// to the connection. So keep receiving. What is sent meanwhile waits in a queue with an end to it.
 ///
+/// Dropped without [`Reconnecting::close`] it leaves its queue unsent, and its connection as one that is dropped.
+///
 /// ```
 /// use switchboard::reconnecting::{Event, Options};
 /// use switchboard::{CloseCode, CloseFrame, Config, Connector, Reconnecting, WebSocket};

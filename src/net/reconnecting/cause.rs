@@ -50,7 +50,7 @@ impl Cause {
     /// | an answer that isn't HTTP, is no answer to our request, or what wasn't offered | [`Verdict::Fail`] |
     /// | a URL or a request that can't be; no TLS or no runtime; a TLS failure, such as a wrong certificate | [`Verdict::Fail`] |
     /// | anything else, with the server's advice when to come back | [`Verdict::RetryAfter`] |
-    /// | anything else | [`Verdict::Retry`] |
+    /// | anything else: a loss, a deadline, a rule that the server broke, another Close | [`Verdict::Retry`] |
     pub fn verdict(&self) -> Verdict {
         match self {
             Self::Closed(Some(frame)) if frame.code() == CloseCode::NORMAL => Verdict::End,
