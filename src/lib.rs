@@ -30,6 +30,7 @@
 //!
 //! - [`Acceptor`]: a server that looks at a request before it answers, or has a [`Config`] of its own.
 //! - [`Connector`]: the same for a client.
+//! - [`Reconnecting`]: a client that keeps a connection: jitter, the server's advice, a queue for the meantime.
 //! - [`WebSocket::split`] and [`Sender`]: one task receives, any number of tasks send.
 //! - [`Limits`] and [`Timeouts`]: what a peer may cost. All of them are on by default.
 //! - [`Prepared`] and [`Batch`]: messages that are encoded once and sent to many.
@@ -65,8 +66,6 @@ pub mod server;
 #[cfg(feature = "test-util")]
 pub mod testing;
 
-#[cfg(feature = "client")]
-pub use net::Connector;
 #[cfg(feature = "server")]
 pub use net::{Acceptor, HttpRequest, Pending};
 #[cfg(feature = "net")]
@@ -74,9 +73,11 @@ pub use net::{
     Config, Error, MessageWriter, Permit, Receiver, Sender, Stream, Timeout, Timeouts, TrySendError,
     WebSocket,
 };
+#[cfg(feature = "client")]
+pub use net::{Connector, Reconnecting, reconnecting};
+pub use proto::{Batch, CloseCode, CloseFrame, Kind, Limits, Message, Piece, Prepared, Role, Utf8Bytes};
 #[cfg(feature = "hub")]
 pub use server::SocketMember;
-pub use proto::{Batch, CloseCode, CloseFrame, Kind, Limits, Message, Piece, Prepared, Role, Utf8Bytes};
 
 /// The README's examples, compiled with the tests.
 #[cfg(doctest)]

@@ -415,12 +415,7 @@ impl Room {
         })
     }
 
-    fn snapshot(
-        &self,
-        view: &View<'_, Content>,
-        after: Option<&Position>,
-        people: Attendance,
-    ) -> Snapshot {
+    fn snapshot(&self, view: &View<'_, Content>, after: Option<&Position>, people: Attendance) -> Snapshot {
         let known = after.filter(|after| after.epoch == self.epoch && view.is_complete_after(after.offset));
         let (history, is_complete) = match known {
             Some(after) => {

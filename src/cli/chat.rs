@@ -136,7 +136,10 @@ impl Flags {
             rooms: rooms::Settings { room, ..rooms::Settings::default() },
             rates: Rates { messages: self.rate_messages, bytes: self.rate_bytes },
             max_text: self.max_text,
-            connections: chat::Limits { total: self.max_connections, per_address: self.max_connections_per_ip },
+            connections: chat::Limits {
+                total: self.max_connections,
+                per_address: self.max_connections_per_ip,
+            },
             shutdown: shutdown::Settings { timeout: self.drain_timeout },
         })
     }
@@ -151,7 +154,8 @@ impl Flags {
 
     /// Made in the runtime.
     fn sessions(&self) -> Result<Arc<Sessions>, String> {
-        Sessions::new(self.data_dir.as_deref()).map_err(|error| format!("the sessions' key can't be kept: {error}"))
+        Sessions::new(self.data_dir.as_deref())
+            .map_err(|error| format!("the sessions' key can't be kept: {error}"))
     }
 }
 

@@ -39,10 +39,7 @@ impl SocketMember {
     }
 
     /// A member that is told what it missed by the message that `missed` makes.
-    pub fn with_notice(
-        sender: Sender,
-        missed: impl Fn(&Missed) -> Prepared + Send + Sync + 'static,
-    ) -> Self {
+    pub fn with_notice(sender: Sender, missed: impl Fn(&Missed) -> Prepared + Send + Sync + 'static) -> Self {
         Self { sender, missed: Some(Box::new(missed)) }
     }
 }

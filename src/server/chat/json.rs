@@ -14,7 +14,9 @@ use crate::chat::room::{Contact, Order, Place, Receipt, Room, Snapshot};
 use crate::chat::room_name::RoomName;
 use crate::chat::sessions::Held;
 use crate::chat::store::StoreError;
-use crate::chat::wire::json::{Answer, Code, Credentials, Failure, Hello, Limits, MemberName, Position, Request};
+use crate::chat::wire::json::{
+    Answer, Code, Credentials, Failure, Hello, Limits, MemberName, Position, Request,
+};
 use crate::hub::{self, Missed};
 use crate::net::{Error, TrySendError};
 use crate::proto::{CloseCode, CloseFrame, Message, Prepared};
@@ -142,7 +144,8 @@ impl User {
         hello: Hello,
         _known: &connections::Place,
     ) -> Result<(Hello, UserName, Credentials, Option<Held>), Failure> {
-        let wrong = |code, message: String| Failure { id: None, room: None, code, message, retry_after: None };
+        let wrong =
+            |code, message: String| Failure { id: None, room: None, code, message, retry_after: None };
         let name = UserName::parse(hello.name.as_deref().unwrap_or_default())
             .map_err(|error| wrong(Code::NameInvalid, error.to_string()))?;
         let ours = hello.session.clone().filter(|session| chat.sessions.verify(session));
@@ -293,7 +296,8 @@ impl Client<'_> {
             match order {
                 Order::Kick { room, by, reason } => {
                     if self.places.remove(&room).is_some() {
-                        let kicked = Answer::Kicked { room: room.as_str(), by: &by, reason: reason.as_deref() };
+                        let kicked =
+                            Answer::Kicked { room: room.as_str(), by: &by, reason: reason.as_deref() };
                         self.answer(kicked.encode());
                         self.describe();
                     }

@@ -86,7 +86,12 @@ impl Client<'_> {
         self.answer(answer);
     }
 
-    async fn publish(&mut self, name: &RoomName, room: &std::sync::Arc<Room>, request: Request) -> Result<(), Failure> {
+    async fn publish(
+        &mut self,
+        name: &RoomName,
+        room: &std::sync::Arc<Room>,
+        request: Request,
+    ) -> Result<(), Failure> {
         if !self.rights.send.contain(name) {
             return Err(failure(&request, Code::Forbidden, "your token doesn't let you talk in this room"));
         }
