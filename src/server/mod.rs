@@ -1,5 +1,6 @@
 //! The servers behind `switchboard echo` and `switchboard chat`: glue between connections, hub and chat.
 
+pub mod auth;
 pub mod chat;
 pub mod echo;
 pub mod http;
