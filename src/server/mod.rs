@@ -2,7 +2,9 @@
 
 pub mod auth;
 pub mod chat;
+pub mod client_address;
 pub mod echo;
 pub mod http;
 pub mod listener;
+pub mod proxy_protocol;
 pub mod shutdown;
