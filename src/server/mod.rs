@@ -6,5 +6,6 @@ pub mod client_address;
 pub mod echo;
 pub mod http;
 pub mod listener;
+pub mod metrics;
 pub mod proxy_protocol;
 pub mod shutdown;
