@@ -5,6 +5,7 @@ pub mod chat;
 pub mod client_address;
 pub mod echo;
 pub mod http;
+pub mod http_api;
 pub mod listener;
 pub mod metrics;
 pub mod proxy_protocol;
