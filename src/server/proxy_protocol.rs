@@ -51,7 +51,8 @@ impl Reader {
             return V2.len() - len;
         }
         if self.header.starts_with(V1) {
-            return if self.header.ends_with(b"\r") { 1 } else { 2 };
+            let least = if self.header.ends_with(b"\r") { 1 } else { 2 };
+            return least.min(MAX_V1_BYTES.saturating_sub(len));
         }
         match self.header.get(14..V2_HEAD_BYTES) {
             Some(&[high, low]) => V2_HEAD_BYTES + usize::from(u16::from_be_bytes([high, low])) - len,
@@ -81,16 +82,7 @@ impl Reader {
     fn parse(&self) -> Result<Option<ProxyHeader>, ProxyError> {
         let begins = |with: &[u8]| self.header.iter().zip(with).all(|(byte, expected)| byte == expected);
         if begins(V1) {
-            if self.header.ends_with(b"\r\n") {
-                return parse_v1(&self.header).map(Some);
-            }
-            // A CR ends the line, so another byte behind it does not.
-            let is_broken = matches!(self.header[..], [.., b'\r', _]) || self.header.contains(&b'\n');
-            return match self.header.len() {
-                MAX_V1_BYTES.. => Err(ProxyError::TooLong),
-                _ if is_broken => Err(ProxyError::Invalid),
-                _ => Ok(None),
-            };
+            return self.parse_line();
         }
         if !begins(V2) {
             return Err(ProxyError::NotProxy);
@@ -101,6 +93,19 @@ impl Reader {
         match self.wanted() {
             wanted if self.header.len() + wanted > MAX_V2_BYTES => Err(ProxyError::TooLong),
             0 => parse_v2(&self.header).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// Version 1: a line that ends with its first CR and LF.
+    fn parse_line(&self) -> Result<Option<ProxyHeader>, ProxyError> {
+        let place = |wanted| self.header.iter().position(|&byte| byte == wanted);
+        let len = self.header.len();
+        match (place(b'\r'), place(b'\n')) {
+            (Some(cr), Some(lf)) if cr + 2 == len && lf + 1 == len => parse_v1(&self.header).map(Some),
+            (Some(cr), None) if cr + 1 < len => Err(ProxyError::Invalid),
+            (_, Some(_)) => Err(ProxyError::Invalid),
+            _ if len >= MAX_V1_BYTES => Err(ProxyError::TooLong),
             _ => Ok(None),
         }
     }
@@ -311,6 +316,7 @@ mod tests {
             (b"PROXY TCP4 192.0.2.1 198.51.100.2 65536 2\r\n".to_vec(), ProxyError::Invalid),
             (b"PROXY TCP4 192.0.2.1 198.51.100.2 1 2\n\n\n".to_vec(), ProxyError::Invalid),
             (b"PROXY TCP4 192.0.2.1\r 198.51.100.2 1 2\r\n".to_vec(), ProxyError::Invalid),
+            (b"PROXY \r\0\0\0\0\0\0\0\0\0".to_vec(), ProxyError::Invalid),
             (b"PROXY UNKNOWN ".iter().copied().chain([b'x'; 94]).collect(), ProxyError::TooLong),
             (v2(0x11, 0x11, &V4_BODY), ProxyError::Invalid),
             (v2(0x22, 0x11, &V4_BODY), ProxyError::Invalid),
