@@ -32,6 +32,9 @@ const MAX_REASON_BYTES: usize = 123;
 /// The most messages that one answer has.
 const MAX_HISTORY: usize = 1000;
 
+/// The largest number that JSON carries everywhere (RFC 8259 §6); offsets and ids never come near it.
+const MAX_NUMBER: u64 = (1 << 53) - 1;
+
 /// How many it has if nobody says.
 const DEFAULT_HISTORY: usize = 100;
 
@@ -139,14 +142,21 @@ impl Api {
                 let room = room(found)?;
                 let MessageBody { from, text, key } = body(request)?;
                 let key = bounded("key", key, MAX_KEY_BYTES)?;
-                let publication =
-                    Publication { from: name(&from)?, text, key, idempotency_key: idempotency_key(request)? };
+                let publication = Publication {
+                    from: name(&from)?,
+                    text: not_blank(text)?,
+                    key,
+                    idempotency_key: idempotency_key(request)?,
+                };
                 Ok(Response::json(StatusCode::CREATED, &chat.publish(&room, publication).await?))
             }
             Operation::Broadcast => {
                 let BroadcastBody { from, text } = body(request)?;
-                let broadcast =
-                    Broadcast { from: name(&from)?, text, idempotency_key: idempotency_key(request)? };
+                let broadcast = Broadcast {
+                    from: name(&from)?,
+                    text: not_blank(text)?,
+                    idempotency_key: idempotency_key(request)?,
+                };
                 Ok(Response::json(StatusCode::CREATED, &chat.broadcast(broadcast).await?))
             }
             Operation::Kick => {
@@ -196,6 +206,14 @@ fn name(text: &str) -> Result<UserName, Problem> {
     UserName::parse(text).map_err(|error| unprocessable(error.to_string()))
 }
 
+fn not_blank(text: String) -> Result<String, Problem> {
+    if text.trim().is_empty() {
+        Err(unprocessable("the text is blank: nobody would see it"))
+    } else {
+        Ok(text)
+    }
+}
+
 fn bounded(what: &str, text: Option<String>, max_bytes: usize) -> Result<Option<String>, Problem> {
     match text {
         Some(text) if text.len() > max_bytes => {
@@ -210,7 +228,7 @@ fn number(found: &Found<'_, Operation>, parameter: &str) -> Result<u64, Problem>
     let text = found.parameter(parameter);
     let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
     let number = if is_number { text.parse().ok() } else { None };
-    number.ok_or_else(|| {
+    number.filter(|number| *number <= MAX_NUMBER).ok_or_else(|| {
         Problem::new(StatusCode::NOT_FOUND, format!("there is no such {parameter}: it is a number"))
     })
 }
@@ -220,7 +238,11 @@ fn history_range(query: &mut Query) -> Result<HistoryRange, Problem> {
     if !(1..=MAX_HISTORY).contains(&limit) {
         return Err(unprocessable(format!("limit is 1 to {MAX_HISTORY}")));
     }
-    Ok(HistoryRange { after: query.take("after")?, limit })
+    let after = query.take("after")?;
+    if after.is_some_and(|after| after > MAX_NUMBER) {
+        return Err(unprocessable(format!("after is {MAX_NUMBER} at most")));
+    }
+    Ok(HistoryRange { after, limit })
 }
 
 /// The key under which a repeated request has the effect and the answer of the first one.

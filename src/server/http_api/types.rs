@@ -60,7 +60,7 @@ pub trait Chat: Sync {
 pub struct Publication {
     /// Whose message it is.
     pub from: UserName,
-    /// Its text; whether it is blank or too long is the chat's to say.
+    /// Its text, not blank; whether it is too long is the chat's to say.
     pub text: String,
     /// What it is the newest state of.
     pub key: Option<String>,
@@ -73,7 +73,7 @@ pub struct Publication {
 pub struct Broadcast {
     /// Whose message it is.
     pub from: UserName,
-    /// Its text.
+    /// Its text, not blank.
     pub text: String,
     /// What tells a repetition.
     pub idempotency_key: Option<String>,
