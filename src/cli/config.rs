@@ -119,7 +119,7 @@ mod tests {
     use std::net::SocketAddr;
     use std::time::Duration;
 
-    use clap::Subcommand;
+    use clap::{CommandFactory, Subcommand};
 
     use super::super::units::{parse_duration, parse_size};
     use super::*;
@@ -299,5 +299,14 @@ mod tests {
         assert!(matches!(other, Ok(Parsed::Run(Program { command: Commands::Other }))));
         let Err(error) = parsed("", &["--lisen", "x"]) else { panic!("must be refused") };
         assert!(error.contains("'--listen'"), "{error}");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_read_or_refused(text in "(listen|max-bytes|no-deflate|[a-z]{0,3})? ?=? ?[\\PC\n\"\\[\\]]{0,30}") {
+            let mut command = Program::command();
+            command.build();
+            let _ = file::read(&text, command.find_subcommand("serve").unwrap());
+        }
     }
 }
