@@ -4,19 +4,19 @@
 //! the hub knows anyway, which are asked for only when somebody looks. Every label's values are few and ours: nothing
 //! that a client writes becomes one.
 
+mod hub;
 mod process;
 
 use std::fmt;
 use std::time::Duration;
 
 use http::StatusCode;
-use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{
     DescriptorEncoder, EncodeLabelSet, EncodeLabelValue, EncodeMetric, LabelValueEncoder, prometheus_text,
 };
-use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
@@ -24,7 +24,10 @@ use prometheus_client::registry::{Registry, Unit};
 use crate::proto::CloseCode;
 
 use super::http::Response;
+use hub::HubCollector;
 use process::Process;
+
+pub use hub::Snapshot;
 
 /// The numbers of a server.
 #[derive(Debug)]
@@ -48,34 +51,6 @@ pub struct Metrics {
     round_trip: Histogram,
     requests: Family<RequestLabels, Counter>,
     request_seconds: Histogram,
-}
-
-/// What the hub knows. Of the messages that it has addressed to members,
-/// *delivered + dropped + pending + abandoned = addressed* at any moment.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Snapshot {
-    /// Messages times the members that each was for.
-    pub addressed: u64,
-    /// Of these, those that were handed over.
-    pub delivered: u64,
-    /// Those that a slow member missed.
-    pub dropped: u64,
-    /// Those that wait for a slow member.
-    pub pending: u64,
-    /// Those that waited for a member that left.
-    pub abandoned: u64,
-    /// Rooms that there are.
-    pub rooms: u64,
-    /// Members in them.
-    pub members: u64,
-    /// Members whose sockets take nothing more at the moment.
-    pub slow_members: u64,
-    /// Sessions that are kept for members whose connections were lost.
-    pub sessions_held: u64,
-    /// Bytes that wait for slow members.
-    pub queue_bytes: u64,
-    /// Bytes that the rooms' histories hold.
-    pub history_bytes: u64,
 }
 
 /// Why a connection was refused.
@@ -200,7 +175,7 @@ impl Metrics {
         registry.register_collector(Box::new(Process::default()));
         let ours = registry.sub_registry_with_prefix("switchboard");
         metrics.register(ours);
-        ours.register_collector(Box::new(HubCollector(Box::new(hub))));
+        ours.register_collector(Box::new(HubCollector::new(hub)));
         metrics.registry = registry;
         metrics
     }
@@ -299,53 +274,7 @@ fn info() -> impl prometheus_client::registry::Metric {
     Info::new(vec![("version", env!("CARGO_PKG_VERSION"))])
 }
 
-/// Asks the hub.
-struct HubCollector(Box<dyn Fn() -> Snapshot + Send + Sync>);
-
-impl fmt::Debug for HubCollector {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("HubCollector")
-    }
-}
-
-impl Collector for HubCollector {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let now = (self.0)();
-        for (name, help, value) in [
-            ("deliveries_addressed", "Messages times the members that each was for", now.addressed),
-            ("deliveries_delivered", "Of those addressed, how many were handed over", now.delivered),
-            ("deliveries_dropped", "Of those addressed, how many a slow member missed", now.dropped),
-            (
-                "deliveries_abandoned",
-                "Of those addressed, how many waited for a member that left",
-                now.abandoned,
-            ),
-        ] {
-            put_counter(&mut encoder, name, help, value)?;
-        }
-        for (name, help, value) in [
-            ("deliveries_pending", "Of those addressed, how many wait for a slow member", now.pending),
-            ("rooms", "Rooms that there are", now.rooms),
-            ("members", "Members in rooms", now.members),
-            ("slow_members", "Members whose sockets take nothing more at the moment", now.slow_members),
-            ("sessions_held", "Sessions kept for members whose connections were lost", now.sessions_held),
-            ("queue_bytes", "Bytes that wait for slow members", now.queue_bytes),
-            ("history_bytes", "Bytes that the rooms' histories hold", now.history_bytes),
-        ] {
-            put_gauge(&mut encoder, name, help, value as f64)?;
-        }
-        Ok(())
-    }
-}
-
-fn put_counter(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) -> fmt::Result {
-    put(encoder, name, help, &ConstCounter::new(value))
-}
-
-fn put_gauge(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: f64) -> fmt::Result {
-    put(encoder, name, help, &ConstGauge::new(value))
-}
-
+/// Writes a metric that is made for this look.
 fn put(
     encoder: &mut DescriptorEncoder<'_>,
     name: &str,

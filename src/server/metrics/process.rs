@@ -5,9 +5,11 @@ use std::fs;
 use std::time::SystemTime;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
+
+use super::put;
 
 /// Looks at the process at every look at the metrics.
 #[derive(Debug)]
@@ -50,15 +52,6 @@ impl Collector for Process {
             None => Ok(()),
         }
     }
-}
-
-fn put(
-    encoder: &mut DescriptorEncoder<'_>,
-    name: &str,
-    help: &str,
-    metric: &impl EncodeMetric,
-) -> fmt::Result {
-    metric.encode(encoder.encode_descriptor(name, help, None, metric.metric_type())?)
 }
 
 /// How many files are open: newer kernels say it as the folder's size, which spares us reading 100,000 names.
