@@ -3,4 +3,5 @@
 pub mod chat;
 pub mod echo;
 pub mod listener;
+pub mod page;
 pub mod shutdown;

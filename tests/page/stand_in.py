@@ -2,7 +2,9 @@
 
 It serves the page from the source tree, so the page can be worked on without a build:
 
-    python stand_in.py [PORT]
+    python stand_in.py [PORT [FILE]]
+
+With a file it keeps the history in it.
 
 It knows of docs/chat-protocol.md what the page uses. It isn't the reference: the real server is.
 """
@@ -57,10 +59,18 @@ class Member:
 class StandIn:
     """`start()` serves on a thread of its own; the other methods without an underscore may be called from anywhere."""
 
-    def __init__(self, port=0):
+    def __init__(self, port=0, file=None):
         self.port, self.rooms, self.sessions, self.held = port, {}, {}, {}
         self.acks, self.answers, self.moderators = True, {}, set()
         self.published = []
+        self.file = open(file, "a+") if file else None
+        if self.file:
+            self.file.seek(0)
+            for line in self.file:
+                name, epoch, message = json.loads(line)
+                room = self._room(name)
+                room.epoch, room.newest = epoch, message["offset"]
+                room.messages.append(message)
 
     def start(self):
         ready = threading.Event()
@@ -108,12 +118,12 @@ class StandIn:
 
         return self.run(say())
 
-    def tell(self, name, **message):
+    def tell(self, to, /, **message):
         """Sends anything at all to a member."""
 
         async def tell():
             for member in self._members():
-                if member.name == name:
+                if member.name == to:
                     await member.tell(**message)
 
         self.run(tell())
@@ -195,6 +205,10 @@ class StandIn:
                 await member.tell(**message)
 
     async def _hello(self, member, message, path_room):
+        if "hello" in self.answers:
+            code, why = self.answers["hello"]
+            await member.tell(type="error", code=code, message=why)
+            return member
         session = message.get("session") or {}
         old = self.sessions.get(session.get("id"))
         places = {path_room: message.get("after")} | (message.get("rooms") or {})
@@ -207,7 +221,7 @@ class StandIn:
                 await before.close(4409, "taken over")
             member = old
         else:
-            name = " ".join((message.get("name") or "").split())
+            name = " ".join((message.get("name") or message.get("token") or "").split())
             if not 0 < len(name) <= 32:
                 await member.tell(type="error", code="name_invalid", message="a name has 1 to 32 characters")
                 return member
@@ -246,6 +260,8 @@ class StandIn:
         room.newest += 1
         message = {"offset": room.newest, "time": now(), "from": sender, "text": text} | more
         room.messages.append(message)
+        if self.file:
+            print(json.dumps([name, room.epoch, message]), file=self.file, flush=True)
         await self._to_all(room, but, type="message", room=name, **message)
         return message
 
@@ -300,6 +316,6 @@ class StandIn:
 
 
 if __name__ == "__main__":
-    server = StandIn(int(sys.argv[1]) if len(sys.argv) > 1 else 9001).start()
-    print(f"http://127.0.0.1:{server.port}/")
+    server = StandIn(int(sys.argv[1]) if len(sys.argv) > 1 else 9001, *sys.argv[2:3]).start()
+    print(f"listening on ws://127.0.0.1:{server.port}", flush=True)
     threading.Event().wait()

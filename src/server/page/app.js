@@ -218,7 +218,7 @@ function drawState() {
   const now = performance.now();
   const seconds = Math.max(1, Math.ceil((until - now) / 1000));
   const what = final ? "ended" : isOffline ? "offline" : phase;
-  const isLong = !isIn || now - lostAt > TROUBLE_AFTER_MS;
+  const isLong = !isIn || final || now - lostAt > TROUBLE_AFTER_MS;
   $("state").dataset.phase = what;
   $("state-text").textContent = {
     idle: "", ended: "Disconnected", offline: "Offline", connecting: "Connecting…", waiting: `Reconnecting in ${seconds} s`,
@@ -242,7 +242,7 @@ function drawState() {
     if (isIn && spoken) announce(news);
     spoken = news;
   }
-  if (phase === "waiting") stateTimer = setTimeout(drawState, 250);
+  if (phase === "waiting" || !isLong) stateTimer = setTimeout(drawState, 250);
 }
 
 $("now").addEventListener("click", () => {

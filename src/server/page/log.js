@@ -5,6 +5,7 @@ import { avatar, day, dayName, element, linked, list, several, time } from "./te
 // Messages of one person within so long stand under one name.
 const GROUP_MS = 5 * 60_000;
 const NEAR_PX = 48;
+const LOOSE_PX = 4;
 const CONFIRM_MS = 4_000;
 
 // Calls `handlers`: remove(entry), retry(entry), discard(entry), fill(gap), older(), seen(room).
@@ -202,14 +203,19 @@ export class Log {
 
   #onScroll() {
     const { scrollTop, scrollHeight, clientHeight } = this.#scroller;
-    const isUp = scrollTop < this.#top - 1;
+    const moved = scrollTop - this.#top;
     this.#top = scrollTop;
-    const isAtEnd = scrollHeight - scrollTop - clientHeight < NEAR_PX;
     const room = this.#room;
-    if (!room || room.isFollowed === isAtEnd || (room.isFollowed && !isUp)) return;
-    room.isFollowed = isAtEnd;
-    if (isAtEnd) this.follow();
-    this.#drawJump();
+    if (!room) return;
+    // Only a scroll upwards lets go of the end, and only one downwards takes hold of it: what is drawn late moves
+    // things as well.
+    const below = scrollHeight - scrollTop - clientHeight;
+    if (room.isFollowed && moved < -1 && below > LOOSE_PX) {
+      room.isFollowed = false;
+      this.#drawJump();
+    } else if (!room.isFollowed && moved > 0 && below < NEAR_PX) {
+      this.follow();
+    }
   }
 
   #onClick(event) {

@@ -127,6 +127,7 @@ export class Room {
     if (twin) {
       // It came back in the history before its acknowledgement.
       twin.state = "delivered";
+      entry.node?.remove();
       return;
     }
     Object.assign(entry, { offset, time, order: this.#base + offset });
