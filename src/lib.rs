@@ -30,9 +30,10 @@
 //!
 //! - [`Acceptor`]: a server that looks at a request before it answers, or has a [`Config`] of its own.
 //! - [`Connector`]: the same for a client.
+//! - [`Reconnecting`]: a client that keeps a connection: jitter, the server's advice, a queue for the meantime.
 //! - [`WebSocket::split`] and [`Sender`]: one task receives, any number of tasks send.
 //! - [`Limits`] and [`Timeouts`]: what a peer may cost. All of them are on by default.
-//! - [`Prepared`]: a message that is encoded once and sent to many.
+//! - [`Prepared`] and [`Batch`]: messages that are encoded once and sent to many.
 //! - [`proto`] and [`handshake`]: the protocol without I/O, for another runtime or a test.
 //! - `testing`: two connections joined in memory (feature `test-util`).
 //!
@@ -55,18 +56,16 @@ pub mod chat;
 #[doc(hidden)]
 pub mod cli;
 pub mod handshake;
-#[cfg(feature = "cli")]
+#[cfg(feature = "hub")]
 pub mod hub;
 #[cfg(feature = "net")]
 pub mod net;
 pub mod proto;
-#[cfg(feature = "cli")]
+#[cfg(feature = "hub")]
 pub mod server;
 #[cfg(feature = "test-util")]
 pub mod testing;
 
-#[cfg(feature = "client")]
-pub use net::Connector;
 #[cfg(feature = "server")]
 pub use net::{Acceptor, HttpRequest, Pending};
 #[cfg(feature = "net")]
@@ -74,7 +73,11 @@ pub use net::{
     Config, Error, MessageWriter, Permit, Receiver, Sender, Stream, Timeout, Timeouts, TrySendError,
     WebSocket,
 };
-pub use proto::{CloseCode, CloseFrame, Kind, Limits, Message, Piece, Prepared, Role, Utf8Bytes};
+#[cfg(feature = "client")]
+pub use net::{Connector, Reconnecting, reconnecting};
+pub use proto::{Batch, CloseCode, CloseFrame, Kind, Limits, Message, Piece, Prepared, Role, Utf8Bytes};
+#[cfg(feature = "hub")]
+pub use server::SocketMember;
 
 /// The README's examples, compiled with the tests.
 #[cfg(doctest)]

@@ -1,146 +1,85 @@
 //! Fan-out: rooms, and members that take what is published in them.
 //!
-//! The hub knows no WebSocket and no socket: a member is anything that takes a [`Prepared`](crate::Prepared) without waiting. A
-//! message is encoded once and given to each member by reference, in one order for everybody. A member that takes
-//! no more becomes *slow*: what it has not had waits for it, by reference and within a budget, and the room's
-//! [`Policy`] says what happens beyond that. Nobody else feels it.
+//! The hub knows no WebSocket and no socket: a member is anything that takes a [`Batch`](crate::Batch) without
+//! waiting. What is published has one place in its room's ring, one order for everybody. Members live on shards,
+//! one a worker of the runtime; a shard runs behind the tasks that are ready, takes all that was published
+//! meanwhile, and hands each member the whole batch by reference, encoded once. Nobody's task is woken for it.
+//!
+//! A member that takes no more becomes *slow*: only its cursor stays behind, and when more than `queue_bytes` lie
+//! between it and the end the room's [`Policy`] says what happens. Nobody else feels it.
 
-mod pending;
+mod content;
+mod member;
+mod part;
+mod ring;
 mod room;
+mod shard;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
-pub use pending::{Missed, Policy};
-pub use room::{Accounting, Delivery, MemberId, Outlet, Publish};
+pub use content::{Content, Form, Lifetime, Publish, Stamp, now};
+pub use member::{Delivery, Missed, Outlet, Policy};
+pub use ring::{Entry, Retention};
+pub use room::{Accounting, MemberId, Membership, Room, Settings, View};
 
-use room::Taken;
+use room::lock;
+use shard::Shard;
 
-use room::Room;
-
-/// All rooms of this server.
-#[derive(Debug)]
-pub struct Hub {
-    rooms: Mutex<HashMap<String, Arc<Room>>>,
+/// Rooms, and the shards that serve their members. The shards' tasks end with it.
+pub struct Hub<C: Content + 'static = crate::proto::Prepared> {
+    shards: Arc<[Arc<Shard<C>>]>,
     settings: Settings,
+    /// Those that somebody holds, and a bounded number of others.
+    rooms: Mutex<HashMap<Box<str>, Weak<Room<C>>>>,
 }
 
-/// What holds for every room.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Settings {
-    /// What happens to a member that is too slow.
-    pub policy: Policy,
-    /// How many bytes may wait for a slow member, counted with what it takes to keep them.
-    pub queue_bytes: usize,
-    /// How many rooms there may be. Empty ones don't count: they are gone.
-    pub max_rooms: usize,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self { policy: Policy::Disconnect, queue_bytes: 1 << 20, max_rooms: 100_000 }
-    }
-}
-
-/// Why somebody can't join.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum JoinError {
-    /// Somebody in the room goes by one of the names.
-    #[error("this name is taken: choose another one")]
-    NameTaken,
-    /// There are `max_rooms` rooms.
-    #[error("there are too many rooms: join one that exists")]
-    TooManyRooms,
-}
-
-impl Hub {
-    /// A hub without rooms.
-    pub fn new(settings: Settings) -> Arc<Self> {
-        Arc::new(Self { rooms: Mutex::default(), settings })
-    }
-
-    /// Joins a room, which is made if it isn't there.
+impl<C: Content + 'static> Hub<C> {
+    /// A hub without rooms; `settings` are those of its rooms.
     ///
-    /// `names` are what nobody else in the room may go by. In one step, so that nothing can come between: `welcome`
-    /// goes to the new member, `announcement` to everybody else, and the member is in.
+    /// # Panics
     ///
-    /// # Errors
-    ///
-    /// [`JoinError`]; then nobody was told anything.
-    pub fn join(
-        self: &Arc<Self>,
-        room: &str,
-        names: Vec<String>,
-        outlet: Arc<dyn Outlet>,
-        (welcome, announcement): (&Publish, &Publish),
-    ) -> Result<Membership, JoinError> {
-        let mut rooms = self.rooms.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_new = !rooms.contains_key(room);
-        if is_new && rooms.len() >= self.settings.max_rooms {
-            return Err(JoinError::TooManyRooms);
+    /// Outside a tokio runtime.
+    pub fn new(settings: Settings) -> Self {
+        let workers = tokio::runtime::Handle::current().metrics().num_workers();
+        let shards: Arc<[_]> = (0..workers).map(|index| Arc::new(Shard::new(index))).collect();
+        for shard in shards.iter() {
+            tokio::spawn(shard.clone().run());
         }
-        let joined =
-            rooms.entry(room.to_owned()).or_insert_with(|| Arc::new(Room::new(self.settings))).clone();
-        // Counted while the rooms are locked, so that an emptied room isn't removed under it.
-        let result = joined.join(names, outlet, welcome, announcement);
-        if result.is_err() && is_new {
-            rooms.remove(room);
-        }
-        let id = result.map_err(|Taken| JoinError::NameTaken)?;
-        Ok(Membership { hub: Arc::downgrade(self), room_name: room.to_owned(), room: joined, id })
+        Self { shards, settings, rooms: Mutex::default() }
     }
 
-    /// How many rooms have members.
-    pub fn room_count(&self) -> usize {
-        self.rooms.lock().unwrap_or_else(PoisonError::into_inner).len()
+    /// The room of that name. It is there as long as somebody holds it, a member for one.
+    pub fn room(&self, name: &str) -> Arc<Room<C>> {
+        let mut rooms = lock(&self.rooms);
+        if let Some(room) = rooms.get(name).and_then(Weak::upgrade) {
+            return room;
+        }
+        if rooms.len() == rooms.capacity() {
+            // Before it grows.
+            rooms.retain(|_, room| room.strong_count() > 0);
+        }
+        let room = self.open(self.settings, 0);
+        rooms.insert(name.into(), Arc::downgrade(&room));
+        room
     }
 
-    fn remove_if_empty(&self, room: &str) {
-        let mut rooms = self.rooms.lock().unwrap_or_else(PoisonError::into_inner);
-        if rooms.get(room).is_some_and(|room| room.is_empty()) {
-            rooms.remove(room);
-        }
+    /// A room without a name, with settings of its own, whose newest message has had `offset`.
+    pub fn open(&self, settings: Settings, offset: u64) -> Arc<Room<C>> {
+        Room::new(self.shards.clone(), settings, offset)
     }
 }
 
-/// A place in a room. Dropped it is given up without a word; [`Membership::leave`] says one.
-#[derive(Debug)]
-pub struct Membership {
-    hub: Weak<Hub>,
-    room_name: String,
-    room: Arc<Room>,
-    id: MemberId,
-}
-
-impl Membership {
-    /// Publishes to everybody else in the room.
-    pub fn publish(&self, publish: &Publish) {
-        self.room.publish(Some(self.id), publish);
-    }
-
-    /// Delivers what has waited, as far as the outlet takes it. Whoever was told [`Outlet::on_slow`] calls this once
-    /// the outlet has room again.
-    pub fn resume(&self) {
-        self.room.resume(self.id);
-    }
-
-    /// The room's books.
-    pub fn accounting(&self) -> Accounting {
-        self.room.accounting()
-    }
-
-    /// Leaves, and tells everybody else.
-    pub fn leave(self, announcement: &Publish) {
-        self.room.leave(self.id, Some(announcement));
-    }
-}
-
-impl Drop for Membership {
+impl<C: Content + 'static> Drop for Hub<C> {
     fn drop(&mut self) {
-        self.room.leave(self.id, None);
-        if let Some(hub) = self.hub.upgrade() {
-            hub.remove_if_empty(&self.room_name);
+        for shard in self.shards.iter() {
+            shard.end();
         }
+    }
+}
+
+impl<C: Content> std::fmt::Debug for Hub<C> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Hub").field("shards", &self.shards.len()).finish_non_exhaustive()
     }
 }

@@ -144,6 +144,17 @@ impl Wakes {
     }
 }
 
+impl Wakes {
+    /// These and those.
+    fn join(&mut self, more: Self) {
+        match (&mut self.0, more.0) {
+            (Some(these), Some(those)) => these.extend(*those),
+            (none @ None, those) => *none = those,
+            (Some(_), None) => {}
+        }
+    }
+}
+
 #[cold]
 fn wake_all(waiters: Vec<(Ticket, Waker)>) {
     for (_, waker) in waiters {

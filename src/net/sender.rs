@@ -2,14 +2,15 @@
 
 use std::fmt;
 use std::future::poll_fn;
+use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use futures_sink::Sink;
 
-use crate::proto::{CloseFrame, Kind, Message, Piece, Prepared};
+use crate::proto::{Batch, CloseFrame, Kind, Message, Piece, Prepared};
 
 use super::connection::{Connection, Outlet, Ticket, Urgency};
 use super::error::{Error, TrySendError};
@@ -149,6 +150,30 @@ impl Sender {
     /// As [`Sender::try_send`].
     pub fn try_send_prepared(&self, prepared: &Prepared) -> Result<(), TrySendError<()>> {
         self.outlet.try_send_prepared(prepared, Urgency::ByTask)
+    }
+
+    /// Sends the messages of `batch` in `range` as far as the socket takes them now, and returns how many that are.
+    ///
+    /// For whoever keeps the messages anyway and sends them to many, such as a hub: nothing but the message that the
+    /// socket took a part of stays in this connection's queue, however slow its peer is. While anything else is
+    /// queued none are taken. On a server all of a batch is one write; a client, which masks, sends one by one and
+    /// queues them.
+    ///
+    /// # Errors
+    ///
+    /// As [`Sender::send`].
+    ///
+    /// # Panics
+    ///
+    /// If `range` isn't within the batch.
+    pub fn try_send_batch(&self, batch: &Batch, range: Range<usize>) -> Result<usize, Error> {
+        self.outlet.try_send_batch(batch, range)
+    }
+
+    /// Has `waker` woken once everything queued is written, or the connection has ended; `true` if that is so
+    /// already, and then it isn't. It is woken once, perhaps too early, so ask again.
+    pub fn wake_when_written(&self, waker: &Waker) -> bool {
+        self.outlet.wake_when_written(waker)
     }
 
     /// Waits for room and takes it for one message.

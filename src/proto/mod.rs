@@ -40,6 +40,7 @@ mod decoder;
 pub mod deflate;
 mod error;
 pub mod frame;
+mod joined;
 mod limits;
 pub mod mask;
 mod message;
@@ -51,6 +52,7 @@ mod utf8;
 
 pub use close::{CloseCode, CloseFrame};
 pub use error::{ProtocolError, SendError};
+pub use joined::Batch;
 pub use limits::Limits;
 pub use message::{Kind, Message, Piece};
 pub use prepared::Prepared;

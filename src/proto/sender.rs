@@ -5,6 +5,7 @@
 //! [`Sender::queued_bytes`].
 
 use std::io::IoSlice;
+use std::ops::Range;
 
 use bytes::Bytes;
 
@@ -12,6 +13,7 @@ use super::close::CloseFrame;
 use super::deflate::{Compressor, DeflateConfig, DeflateParams};
 use super::error::{ProtocolError, SendError};
 use super::frame::{Header, MAX_CONTROL_BYTES, MAX_HEADER_BYTES, MaskKey, OpCode};
+use super::joined::{Batch, Form};
 use super::message::{Kind, Message, Piece};
 use super::outbox::{BY_REFERENCE_BYTES, Outbox};
 use super::prepared::Prepared;
@@ -180,6 +182,66 @@ impl Sender {
             self.outbox.push_frames(frame.clone());
         }
         Ok(())
+    }
+
+    /// Queues the messages of `batch` in `range`; on a server by reference, as one piece if that is all of them.
+    ///
+    /// Call it only while nothing is queued; then [`Sender::take_back`] can undo what the socket doesn't take.
+    ///
+    /// # Errors
+    ///
+    /// As [`Sender::send`].
+    pub fn send_batch(&mut self, batch: &Batch, range: Range<usize>) -> Result<(), SendError> {
+        self.check_open()?;
+        if self.unfinished.is_some() {
+            return Err(SendError::MessageUnfinished);
+        }
+        match self.batch_form() {
+            Some(form) if range == (0..batch.len()) => {
+                self.outbox.push_frames(batch.joined(form).clone());
+                self.release_memory();
+                Ok(())
+            }
+            _ => batch.messages()[range].iter().try_for_each(|message| self.send_prepared(message)),
+        }
+    }
+
+    /// Drops the messages of the last [`Sender::send_batch`], on a server, of which nothing was written yet, and
+    /// returns how many of them stay.
+    ///
+    /// `queued_before` is [`Sender::queued_total`] as it was before.
+    pub fn take_back(&mut self, batch: &Batch, range: Range<usize>, queued_before: u64) -> usize {
+        debug_assert!(self.mask.is_none(), "a client's frames are its own");
+        self.outbox.cut();
+        let kept = (self.outbox.queued_total() - queued_before) as usize;
+        match self.batch_form() {
+            Some(form) => batch.begun(form, range, kept),
+            // Each in a form of its own, as `send_prepared` chose.
+            None => {
+                let mut end = 0;
+                let messages = &batch.messages()[range];
+                let is_begun = |message: &&Prepared| {
+                    let is_begun = end < kept;
+                    end += match &self.compressor {
+                        Some(compressor) => form_for(compressor, message).frame(message).len(),
+                        None => message.plain().len(),
+                    };
+                    is_begun
+                };
+                messages.iter().take_while(is_begun).count()
+            }
+        }
+    }
+
+    /// The form in which this peer gets all messages of a batch, if it is the same for all of them.
+    fn batch_form(&self) -> Option<Form> {
+        match &self.compressor {
+            _ if self.mask.is_some() => None,
+            None => Some(Form::Plain),
+            Some(compressor) => {
+                (compressor.window_bytes() >= SHARED_WINDOW_BYTES).then(|| shared_form(compressor))
+            }
+        }
     }
 
     /// Queues a Ping.
@@ -438,18 +500,27 @@ impl Sender {
     }
 }
 
-/// The form of `prepared` that the peer of `compressor` can read.
+/// The window in which shared messages are deflated.
+const SHARED_WINDOW_BYTES: usize = 1 << 15;
+
+/// The form of `prepared` that the peer of `compressor` can read. A deflated one moves its window, but not ours.
 fn choose<'a>(compressor: &mut Compressor, prepared: &'a Prepared) -> &'a Bytes {
-    let payload = prepared.message().as_bytes();
-    // The shared form was made in a window of 15 bits: a shorter one serves if nothing lies further back.
-    let is_readable = compressor.window_bytes() >= 1 << 15 || payload.len() <= compressor.window_bytes();
-    if !compressor.wants(payload) || !is_readable {
-        return prepared.plain();
+    let frame = form_for(compressor, prepared).frame(prepared);
+    if !std::ptr::eq(frame, prepared.plain()) {
+        compressor.forget_window();
     }
-    let Some(deflated) = prepared.deflated(compressor.level()) else { return prepared.plain() };
-    // The peer's window moves by it, ours doesn't.
-    compressor.forget_window();
-    deflated
+    frame
+}
+
+/// Deflated, if the peer can read that: a window shorter than the shared one serves if nothing lies further back.
+fn form_for(compressor: &Compressor, prepared: &Prepared) -> Form {
+    let window = compressor.window_bytes();
+    let is_readable = window >= SHARED_WINDOW_BYTES || prepared.message().len() <= window;
+    if is_readable { shared_form(compressor) } else { Form::Plain }
+}
+
+fn shared_form(compressor: &Compressor) -> Form {
+    Form::Deflated { threshold_bytes: compressor.threshold_bytes(), level: compressor.level() }
 }
 
 impl From<Kind> for OpCode {

@@ -12,7 +12,7 @@ use http::header::{
 };
 use sha1::{Digest, Sha1};
 
-use crate::chat::wire::RoomName;
+use crate::chat::room_name::RoomName;
 
 /// A file of the page.
 #[derive(Clone, Copy, Debug)]

@@ -1,13 +1,14 @@
 //! A connection as its senders see it, whatever it stands on.
 
+use std::ops::Range;
 use std::sync::atomic::Ordering;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use super::super::error::{Error, TrySendError};
 use super::super::transport::Stream;
 use super::{Connection, Ticket, Urgency, Wakes, WriteSide};
-use crate::proto::{CloseFrame, Message, Piece, Prepared, SendError};
+use crate::proto::{Batch, CloseFrame, Message, Piece, Prepared, Role, SendError};
 
 /// A connection as its senders see it, whatever it stands on.
 ///
@@ -19,6 +20,12 @@ pub(in crate::net) trait Outlet: Send + Sync {
 
     /// Queues a message by reference if there is room.
     fn try_send_prepared(&self, prepared: &Prepared, urgency: Urgency) -> Result<(), TrySendError<()>>;
+
+    /// Writes as many messages of a batch as the socket takes, and returns how many; the last of them may be torn.
+    fn try_send_batch(&self, batch: &Batch, range: Range<usize>) -> Result<usize, Error>;
+
+    /// Wakes `waker` once nothing is queued, unless that is so already: then it says `true`.
+    fn wake_when_written(&self, waker: &Waker) -> bool;
 
     /// Queues a message whatever is queued already, for a permit.
     fn send_reserved(&self, message: Message, urgency: Urgency) -> Result<(), Error>;
@@ -87,6 +94,34 @@ impl<S: Stream> Outlet for Connection<S> {
 
     fn try_send_prepared(&self, prepared: &Prepared, urgency: Urgency) -> Result<(), TrySendError<()>> {
         self.try_submit((), urgency, |out, ()| out.send_prepared(prepared))
+    }
+
+    fn try_send_batch(&self, batch: &Batch, range: Range<usize>) -> Result<usize, Error> {
+        match self.settings.role {
+            Role::Server => self.write_batch(batch, range),
+            Role::Client => {
+                let messages = &batch.messages()[range];
+                for (taken, message) in messages.iter().enumerate() {
+                    match self.try_send_prepared(message, Urgency::Now) {
+                        Ok(()) => {}
+                        Err(TrySendError::Full(())) => return Ok(taken),
+                        Err(TrySendError::Refused(error)) => return Err(error),
+                    }
+                }
+                Ok(messages.len())
+            }
+        }
+    }
+
+    fn wake_when_written(&self, waker: &Waker) -> bool {
+        let mut write = self.lock();
+        if write.failure.is_some() || write.out.queued_bytes() == 0 && !write.is_streaming {
+            return true;
+        }
+        write.wait(&Context::from_waker(waker), &mut None);
+        drop(write);
+        self.list();
+        false
     }
 
     fn send_reserved(&self, message: Message, urgency: Urgency) -> Result<(), Error> {
@@ -213,6 +248,32 @@ impl<S: Stream> Outlet for Connection<S> {
 }
 
 impl<S: Stream> Connection<S> {
+    /// A server's share of a batch: what the socket doesn't take goes back, but for the frame that it tore.
+    fn write_batch(&self, batch: &Batch, range: Range<usize>) -> Result<usize, Error> {
+        let mut write = self.lock();
+        write.check()?;
+        let mut wakes = Wakes::default();
+        if write.out.queued_bytes() > 0 {
+            // What was fed or deferred may be all there is.
+            wakes = self.write_out(&mut write);
+        }
+        let mut sent = Ok(0);
+        if write.out.queued_bytes() == 0 && !write.is_streaming && write.failure.is_none() {
+            let before = write.out.queued_total();
+            sent = write.out.send_batch(batch, range.clone()).map(|()| range.len()).map_err(Error::from);
+            if sent.is_ok() {
+                let more = self.write_out(&mut write);
+                if write.out.queued_bytes() > 0 {
+                    sent = Ok(write.out.take_back(batch, range, before));
+                }
+                wakes.join(more);
+            }
+        }
+        drop(write);
+        wakes.wake();
+        sent
+    }
+
     /// Waits until `take` finds what it wants and takes it.
     fn poll_until(
         &self,

@@ -26,6 +26,10 @@ impl Compressor {
         unreachable!("{ABSENT}")
     }
 
+    pub fn threshold_bytes(&self) -> usize {
+        unreachable!("{ABSENT}")
+    }
+
     pub fn window_bytes(&self) -> usize {
         unreachable!("{ABSENT}")
     }

@@ -54,6 +54,11 @@ impl Compressor {
         payload.len() >= self.threshold_bytes as usize
     }
 
+    /// Messages shorter than this aren't worth compressing.
+    pub fn threshold_bytes(&self) -> usize {
+        self.threshold_bytes as usize
+    }
+
     /// How far back the peer can read, in bytes.
     pub fn window_bytes(&self) -> usize {
         1 << self.bits.min(15)

@@ -1,0 +1,569 @@
+//! A chat room: who is there, what was said, and who may not come in.
+//!
+//! Everything that changes who is there happens under one lock together with its place in the hub's ring, so that a
+//! snapshot and the news that follow it fit.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde_json::Value;
+
+use crate::hub::{self, Entry, Form, Membership, Outlet, Publish, View};
+
+use super::content::{Content, Message, What};
+use super::name::UserName;
+use super::people::People;
+pub use super::people::{Contact, Order};
+use super::recent::Recent;
+use super::room_name::RoomName;
+use super::store::{Durable, Record, Store, StoreError};
+use super::wire::json::{Code, Position, PresenceEvent};
+
+/// A room.
+pub struct Room {
+    name: RoomName,
+    epoch: String,
+    hub: Arc<hub::Room<Content>>,
+    people: Mutex<People>,
+    /// Held from a message's place in the ring to its place in the store's queue: both have one order.
+    saying: Mutex<Recent>,
+    store: Option<Arc<Store>>,
+    /// When it was last joined, published to, or left.
+    pub(super) used: AtomicU64,
+}
+
+/// Why somebody can't join.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum JoinError {
+    /// Somebody in the room goes by a name that looks the same.
+    #[error("this name is taken: choose another one")]
+    NameTaken,
+    /// The name is banned.
+    #[error("this name is banned here for {0} more seconds")]
+    Banned(u64),
+}
+
+/// Why something can't be done.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RoomError {
+    /// There is no such message, or not any more.
+    #[error("there is no message with this offset here, or not any more")]
+    NoMessage,
+    /// There is nobody of that name.
+    #[error("there is nobody here by this name")]
+    NoMember,
+    /// It was written by somebody else.
+    #[error("only who wrote a message, or a moderator, may delete it")]
+    NotYours,
+    /// Too many bans.
+    #[error("there are {max} bans in this room: lift one before", max = super::people::MAX_BANS)]
+    TooManyBans,
+}
+
+/// How a room looks to somebody who joins it.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// The newest message's offset.
+    pub offset: u64,
+    /// What was said, oldest first.
+    pub history: Vec<Arc<Entry<Content>>>,
+    /// Whether that is everything that was asked for.
+    pub is_complete: bool,
+    /// Who is there.
+    pub people: Attendance,
+}
+
+/// Who is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attendance {
+    /// The first thousand, sorted.
+    pub names: Vec<String>,
+    /// How many there are.
+    pub count: usize,
+    /// Counts joins and leaves.
+    pub version: u64,
+}
+
+/// Something to say.
+#[derive(Clone, Debug)]
+pub struct Words {
+    /// What.
+    pub text: String,
+    /// What it is the newest state of.
+    pub key: Option<String>,
+    /// The session, or whatever else says it.
+    pub session: String,
+    /// The publisher's id for it: said again by that, it isn't said twice.
+    pub id: Option<String>,
+}
+
+/// Something that was said.
+#[derive(Debug)]
+pub struct Receipt {
+    /// Its offset.
+    pub offset: u64,
+    /// When it was said.
+    pub time: u64,
+    /// Whether it had been said before.
+    pub is_duplicate: bool,
+    /// Resolves once it is on disk; `None` where nothing is.
+    pub durable: Option<Durable>,
+}
+
+/// What a part of the history one asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Range {
+    /// What came after an offset, oldest first.
+    After(u64),
+    /// What came before an offset, the newest of it.
+    Before(u64),
+    /// The newest.
+    Newest,
+}
+
+/// The most messages of an answer.
+pub const MAX_MESSAGES: usize = 1000;
+
+/// And the most bytes of text and names.
+const MAX_ANSWER_BYTES: usize = 1 << 20;
+
+/// How many messages somebody gets who asks for nothing in particular.
+const DEFAULT_MESSAGES: usize = 100;
+
+/// How many names a list has.
+const MAX_NAMES: usize = 1000;
+
+impl Room {
+    pub(super) fn new(
+        name: RoomName,
+        epoch: String,
+        hub: Arc<hub::Room<Content>>,
+        store: Option<Arc<Store>>,
+    ) -> Self {
+        Self {
+            name,
+            epoch,
+            hub,
+            people: Mutex::default(),
+            saying: Mutex::default(),
+            store,
+            used: AtomicU64::new(hub::now()),
+        }
+    }
+
+    /// What an earlier process had: messages, oldest first, and bans.
+    pub(super) fn restore(&self, records: Vec<Record>, bans: Vec<super::store::Ban>) {
+        let mut recent = lock(&self.saying);
+        let restored = records.into_iter().map(|record| {
+            if let Some(id) = &record.id {
+                recent.insert(id, record.offset, record.time_ms);
+            }
+            let message = Message {
+                from: record.from.into(),
+                text: record.text.into(),
+                id: record.id.map(Into::into),
+                is_deleted: AtomicBool::new(false),
+            };
+            let stamp = hub::Stamp { offset: record.offset, time: record.time_ms };
+            (self.content(What::Said(message)), record.key.map(Into::into), stamp)
+        });
+        self.hub.restore(restored);
+        let mut people = lock(&self.people);
+        for ban in bans {
+            people.ban([ban.key], ban.until_ms, hub::now());
+        }
+    }
+
+    /// The room's name.
+    pub fn name(&self) -> &RoomName {
+        &self.name
+    }
+
+    /// The epoch of its offsets.
+    pub fn epoch(&self) -> &str {
+        &self.epoch
+    }
+
+    /// The hub's side of it.
+    pub fn hub(&self) -> &Arc<hub::Room<Content>> {
+        &self.hub
+    }
+
+    /// Joins by a name that nobody here goes by.
+    ///
+    /// In one step: everybody else is told, and the snapshot is what the new member sees when it begins. It gets
+    /// nothing before [`Place::begin`].
+    ///
+    /// # Errors
+    ///
+    /// [`JoinError`]; then nobody was told anything.
+    pub fn join(
+        self: &Arc<Self>,
+        name: &UserName,
+        (outlet, form, contact): (Arc<dyn Outlet>, Form, Arc<dyn Contact>),
+        after: Option<&Position>,
+    ) -> Result<(Place, Snapshot), JoinError> {
+        let mut people = lock(&self.people);
+        let now = self.touch();
+        if let Some(until) = people.banned_until(name, now) {
+            return Err(JoinError::Banned((until - now).div_ceil(1000)));
+        }
+        let number = people.insert(name, contact).ok_or(JoinError::NameTaken)?;
+        let presence = Presence { room: self.clone(), name: name.clone(), number, is_quiet: false };
+        let news = self.presence(&people, PresenceEvent::Join, name);
+        let attendance = attendance(&people);
+        let look = |view: &View<'_, Content>| self.snapshot(view, after, attendance);
+        let (membership, snapshot) = self.hub.join_with(outlet, form, Some(news), look);
+        Ok((Place { membership, presence }, snapshot))
+    }
+
+    /// Why somebody couldn't join now, if that is so.
+    pub fn objection(&self, name: &UserName) -> Option<(Code, String, Option<u64>)> {
+        let mut people = lock(&self.people);
+        let now = hub::now();
+        let error = match people.banned_until(name, now) {
+            Some(until) => JoinError::Banned((until - now).div_ceil(1000)),
+            None if people.find(name).is_some() => JoinError::NameTaken,
+            None => return None,
+        };
+        Some(Self::explain(&error))
+    }
+
+    /// As a client is told.
+    pub fn explain(error: &JoinError) -> (Code, String, Option<u64>) {
+        match error {
+            JoinError::NameTaken => (Code::NameTaken, error.to_string(), None),
+            JoinError::Banned(seconds) => (Code::Banned, error.to_string(), Some(*seconds)),
+        }
+    }
+
+    /// Joins again by a name that was held.
+    pub fn rejoin(
+        self: &Arc<Self>,
+        presence: Presence,
+        (outlet, form, contact): (Arc<dyn Outlet>, Form, Arc<dyn Contact>),
+        after: Option<&Position>,
+    ) -> (Place, Snapshot) {
+        let mut people = lock(&self.people);
+        self.touch();
+        people.set_contact(presence.name.as_str(), Some(contact));
+        let attendance = attendance(&people);
+        let look = |view: &View<'_, Content>| self.snapshot(view, after, attendance);
+        let (membership, snapshot) = self.hub.join_with(outlet, form, None, look);
+        (Place { membership, presence }, snapshot)
+    }
+
+    /// Says something to everybody, or to everybody else if a member says it.
+    pub fn say(&self, by: Option<&Membership<Content>>, from: &str, words: Words) -> Receipt {
+        let mut recent = lock(&self.saying);
+        let time = self.touch();
+        let Words { text, key, session, id } = words;
+        let scoped = format!("{session}/{}", id.as_deref().unwrap_or_default());
+        if id.is_some()
+            && let Some((offset, time)) = recent.get(&scoped)
+        {
+            // What was queued for the disk before is there before this.
+            let durable = self.store.as_ref().map(|store| store.remove_ban("", ""));
+            return Receipt { offset, time, is_duplicate: true, durable };
+        }
+        let message = Message {
+            from: from.into(),
+            text: text.as_str().into(),
+            id: Some(scoped.as_str().into()),
+            is_deleted: AtomicBool::new(false),
+        };
+        let publish = Publish {
+            key: key.as_deref().map(Into::into),
+            time,
+            ..Publish::new(self.content(What::Said(message)))
+        };
+        let entry = match by {
+            Some(membership) => membership.publish_now(publish),
+            None => self.hub.publish(publish),
+        };
+        let offset = entry.stamp().offset;
+        if id.is_some() {
+            recent.insert(&scoped, offset, time);
+        }
+        let durable = self.store.as_ref().map(|store| {
+            let record = Record { offset, time_ms: time, from: from.to_owned(), text, key, id: Some(scoped) };
+            store.append(self.name.as_str(), &self.epoch, &record)
+        });
+        Receipt { offset, time, is_duplicate: false, durable }
+    }
+
+    /// What was said couldn't be kept: whoever said it may say it again.
+    pub fn unsay(&self, session: &str, id: &str) {
+        lock(&self.saying).remove(&format!("{session}/{id}"));
+    }
+
+    /// Passes a signal on.
+    pub fn signal(&self, by: &Membership<Content>, from: &str, data: Value) {
+        let content = self.content(What::Signal { from: from.into(), data });
+        by.publish_now(Publish { lifetime: hub::Lifetime::Ephemeral, ..Publish::new(content) });
+    }
+
+    /// Tells everybody something.
+    pub fn notify(&self, level: &'static str, code: &'static str, text: &str) {
+        let content = self.content(What::Notice { level, code, text: text.into() });
+        self.hub.publish(Publish::new(content).passing());
+    }
+
+    /// Deletes a message; `session` is whose it has to be, unless a moderator deletes it. Resolves once that is on
+    /// disk.
+    ///
+    /// # Errors
+    ///
+    /// [`RoomError::NoMessage`], [`RoomError::NotYours`].
+    pub fn delete(&self, offset: u64, by: &str, session: Option<&str>) -> Result<Option<Durable>, RoomError> {
+        let entry = self.hub.look(|view| view.after(offset.saturating_sub(1)).next().cloned());
+        let entry = entry.filter(|entry| entry.stamp().offset == offset).ok_or(RoomError::NoMessage)?;
+        let message = entry.content().said().ok_or(RoomError::NoMessage)?;
+        let owner = message.id.as_deref().and_then(|id| id.split('/').next());
+        if session.is_some() && session != owner {
+            return Err(RoomError::NotYours);
+        }
+        if message.is_deleted.swap(true, Ordering::AcqRel) {
+            return Err(RoomError::NoMessage);
+        }
+        let durable = self.store.as_ref().map(|store| store.delete(self.name.as_str(), offset));
+        let content = self.content(What::Deleted { offset, by: by.into() });
+        self.hub.publish(Publish::new(content).passing());
+        Ok(durable)
+    }
+
+    /// Puts somebody out.
+    ///
+    /// # Errors
+    ///
+    /// [`RoomError::NoMember`].
+    pub fn kick(&self, name: &UserName, by: &str, reason: Option<&str>) -> Result<(), RoomError> {
+        let found = lock(&self.people).find(name);
+        let (_, contact) = found.ok_or(RoomError::NoMember)?;
+        if let Some(contact) = contact {
+            contact.order(Order::Kick {
+                room: self.name.clone(),
+                by: by.to_owned(),
+                reason: reason.map(str::to_owned),
+            });
+        }
+        Ok(())
+    }
+
+    /// Bans a name for so many milliseconds, or lifts that with 0, and puts out whoever goes by it. Resolves once
+    /// that is on disk.
+    ///
+    /// # Errors
+    ///
+    /// [`RoomError::TooManyBans`].
+    pub fn ban(
+        &self,
+        name: &UserName,
+        millis: u64,
+        (by, reason): (&str, Option<&str>),
+    ) -> Result<Vec<Durable>, RoomError> {
+        let now = hub::now();
+        let until = now.saturating_add(millis);
+        if !lock(&self.people).ban(name.keys(), until, now) {
+            return Err(RoomError::TooManyBans);
+        }
+        if millis > 0 {
+            // Nobody may be there by that name.
+            let _ = self.kick(name, by, reason);
+        }
+        let Some(store) = &self.store else { return Ok(Vec::new()) };
+        let room = self.name.as_str();
+        let store_key = |key: String| {
+            if millis > 0 { store.put_ban(room, &key, until) } else { store.remove_ban(room, &key) }
+        };
+        Ok(name.keys().into_iter().map(store_key).collect())
+    }
+
+    /// Who is there.
+    pub fn attendance(&self) -> Attendance {
+        attendance(&lock(&self.people))
+    }
+
+    /// How many are there, those whose sessions are held among them.
+    pub fn count(&self) -> usize {
+        lock(&self.people).len()
+    }
+
+    /// A part of the history, oldest first, and whether it is all of that part.
+    pub fn history(&self, range: Range, limit: usize) -> (Vec<Arc<Entry<Content>>>, bool) {
+        let limit = limit.min(MAX_MESSAGES);
+        self.hub.look(|view| match range {
+            Range::After(offset) => {
+                let is_complete = view.is_complete_after(offset);
+                let (messages, is_all) = take(view.after(offset), limit);
+                (messages, is_all && is_complete)
+            }
+            Range::Before(offset) => {
+                let before = view.history().filter(|entry| entry.stamp().offset < offset);
+                let (mut messages, is_all) = take(before.rev(), limit);
+                messages.reverse();
+                (messages, is_all && view.is_whole())
+            }
+            Range::Newest => {
+                let (mut messages, is_all) = take(view.history().rev(), limit);
+                messages.reverse();
+                (messages, is_all && view.is_whole())
+            }
+        })
+    }
+
+    fn snapshot(&self, view: &View<'_, Content>, after: Option<&Position>, people: Attendance) -> Snapshot {
+        let known = after.filter(|after| after.epoch == self.epoch && view.is_complete_after(after.offset));
+        let (history, is_complete) = match known {
+            Some(after) => {
+                let (mut messages, is_all) = take(view.after(after.offset).rev(), MAX_MESSAGES);
+                messages.reverse();
+                (messages, is_all)
+            }
+            None => {
+                let limit = if after.is_some() { MAX_MESSAGES } else { DEFAULT_MESSAGES };
+                let (mut messages, is_all) = take(view.history().rev(), limit);
+                messages.reverse();
+                (messages, after.is_none() && is_all && view.is_whole())
+            }
+        };
+        Snapshot { offset: view.offset(), history, is_complete, people }
+    }
+
+    fn content(&self, what: What) -> Content {
+        Content { room: self.name.clone(), what }
+    }
+
+    fn presence(&self, people: &People, event: PresenceEvent, name: &UserName) -> Publish<Content> {
+        let (version, count) = (people.version, people.len());
+        let what = What::Presence { event, name: name.as_str().into(), version, count };
+        Publish::new(self.content(what)).passing()
+    }
+
+    /// It is used now.
+    fn touch(&self) -> u64 {
+        let now = hub::now();
+        self.used.store(now, Ordering::Relaxed);
+        now
+    }
+}
+
+impl fmt::Debug for Room {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Room").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// The first messages that fit into an answer, and whether those are all.
+fn take<'a>(
+    entries: impl Iterator<Item = &'a Arc<Entry<Content>>>,
+    limit: usize,
+) -> (Vec<Arc<Entry<Content>>>, bool) {
+    let mut bytes = 0;
+    let mut taken = Vec::new();
+    for entry in entries {
+        let Some(message) = entry.content().said() else { continue };
+        bytes += message.text.len() + message.from.len();
+        if taken.len() == limit || bytes > MAX_ANSWER_BYTES && !taken.is_empty() {
+            return (taken, false);
+        }
+        taken.push(entry.clone());
+    }
+    (taken, true)
+}
+
+fn attendance(people: &People) -> Attendance {
+    Attendance {
+        names: people.names().take(MAX_NAMES).map(str::to_owned).collect(),
+        count: people.len(),
+        version: people.version,
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Somebody's being in a room by their name. Dropped it tells everybody that they left.
+#[derive(Debug)]
+pub struct Presence {
+    room: Arc<Room>,
+    name: UserName,
+    number: u64,
+    is_quiet: bool,
+}
+
+impl Presence {
+    /// In which room.
+    pub fn room(&self) -> &Arc<Room> {
+        &self.room
+    }
+}
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        let mut people = lock(&self.room.people);
+        self.room.touch();
+        if people.remove(self.name.as_str(), self.number) && !self.is_quiet {
+            let news = self.room.presence(&people, PresenceEvent::Leave, &self.name);
+            self.room.hub.publish(news);
+        }
+    }
+}
+
+/// A place in a room: one gets what is said there, and is seen there. Dropped it is given up, and everybody is told.
+#[derive(Debug)]
+pub struct Place {
+    // Dropped first: who leaves doesn't get the news of it.
+    membership: Membership<Content>,
+    presence: Presence,
+}
+
+impl Place {
+    /// From now on the member gets what is said.
+    pub fn begin(&self) {
+        self.membership.begin();
+    }
+
+    /// The hub's side of it.
+    pub fn membership(&self) -> &Membership<Content> {
+        &self.membership
+    }
+
+    /// The room.
+    pub fn room(&self) -> &Arc<Room> {
+        &self.presence.room
+    }
+
+    /// Gets nothing more, but is still seen.
+    pub fn hold(self) -> Presence {
+        let Self { membership, presence } = self;
+        drop(membership);
+        lock(&presence.room.people).set_contact(presence.name.as_str(), None);
+        presence
+    }
+
+    /// Gives it up without a word, because everybody goes.
+    pub fn leave_quietly(mut self) {
+        self.presence.is_quiet = true;
+    }
+}
+
+/// Waits until what was said is on disk.
+///
+/// # Errors
+///
+/// [`StoreError`].
+///
+/// # Cancel safety
+///
+/// Dropped it changes nothing.
+pub async fn stored(durable: Option<Durable>) -> Result<(), StoreError> {
+    match durable {
+        Some(durable) => durable.await,
+        None => Ok(()),
+    }
+}
