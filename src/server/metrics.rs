@@ -28,6 +28,7 @@ use hub::HubCollector;
 use process::Process;
 
 pub use hub::Snapshot;
+pub use process::free_files;
 
 /// The numbers of a server.
 #[derive(Debug)]

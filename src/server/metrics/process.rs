@@ -54,6 +54,12 @@ impl Collector for Process {
     }
 }
 
+/// What share of the file descriptors that this process may have is free; `None` where the system doesn't say.
+pub fn free_files() -> Option<f64> {
+    let (open, max) = (open_files()?, max_files()?);
+    (max > 0.0).then(|| 1.0 - open / max)
+}
+
 /// How many files are open: newer kernels say it as the folder's size, which spares us reading 100,000 names.
 fn open_files() -> Option<f64> {
     let size = fs::metadata("/proc/self/fd").ok()?.len();
