@@ -1,5 +1,6 @@
 //! The command line: flags read, configuration built, a server called.
 
+mod access;
 mod chat;
 mod config;
 mod connect;
