@@ -7,7 +7,8 @@ import { Room } from "./room.js";
 import { store } from "./store.js";
 import { characters, duration, several } from "./text.js";
 
-export const ROOM_NAME = /^[A-Za-z0-9._-]{1,64}$/;
+// Of these, no address can name the rooms "." and "..": a browser takes them for steps of the path.
+export const ROOM_NAME = /^(?!\.{1,2}$)[A-Za-z0-9._-]{1,64}$/;
 const OLDER = 100;
 const GAP = 500;
 // Beyond so many people nobody wants to read who comes and goes.
