@@ -84,6 +84,14 @@ impl Rooms {
         self.lock().get(name)?.get().cloned()
     }
 
+    /// Whether a room that isn't open has something on disk.
+    pub async fn is_stored(&self, name: &RoomName) -> bool {
+        let Some(store) = self.store.clone() else { return false };
+        let name = name.clone();
+        let has = tokio::task::spawn_blocking(move || store.contains(name.as_str())).await;
+        has.ok().and_then(Result::ok).unwrap_or(false)
+    }
+
     /// All rooms that are open.
     pub fn all(&self) -> Vec<Arc<Room>> {
         self.lock().values().filter_map(|cell| cell.get().cloned()).collect()

@@ -20,6 +20,7 @@ use crate::server::chat::{self, Settings};
 use crate::server::shutdown;
 
 use super::Logging;
+use super::config;
 use super::units::{parse_duration, parse_size};
 
 /// The flags of `switchboard chat`.
@@ -79,6 +80,8 @@ pub(super) struct Flags {
     /// Keep compression windows from one message to the next: smaller messages, some 450 KiB a connection
     #[arg(long, env = "SWITCHBOARD_DEFLATE_TAKEOVER", value_parser = FalseyValueParser::new(), conflicts_with = "no_deflate")]
     deflate_takeover: bool,
+    #[command(flatten)]
+    config: config::ConfigFlags,
     #[command(flatten)]
     logging: Logging,
 }

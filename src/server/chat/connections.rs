@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 use crate::chat::room::{Contact, Order};
 use crate::net::Sender;
 
+use super::super::metrics::Refused;
 use super::super::shutdown;
 use super::RETRY_AFTER;
 use super::mailbox::Mailbox;
@@ -54,30 +55,20 @@ struct Known {
     sender: Sender,
     mailbox: Arc<Mailbox>,
     address: IpAddr,
+    form: &'static str,
     name: Option<Box<str>>,
     rooms: Vec<Box<str>>,
     since: u64,
 }
 
 /// A connection, as it is shown to administrators.
-#[derive(Clone, Debug, PartialEq, serde::Serialize)]
-pub struct Connection {
-    /// Its number.
-    pub id: u64,
-    /// By which name it is in rooms.
-    pub name: Option<String>,
-    /// The first of its rooms.
-    pub room: Option<String>,
-    /// All of them.
-    pub rooms: Vec<String>,
-    /// Where it comes from.
-    pub address: IpAddr,
-    /// Since when, in milliseconds since 1970-01-01 UTC.
-    pub since: u64,
-    /// Bytes that wait for it.
-    pub queued_bytes: usize,
-    /// The newest heartbeat's round trip, in milliseconds.
-    pub rtt: Option<f64>,
+pub(super) struct Shown {
+    pub(super) id: u64,
+    pub(super) name: Option<String>,
+    pub(super) rooms: Vec<String>,
+    pub(super) address: IpAddr,
+    pub(super) form: &'static str,
+    pub(super) since: u64,
 }
 
 /// A place among the connections, given up when it is dropped.
@@ -97,7 +88,7 @@ pub(super) enum Entrance {
     /// There is room.
     Served(Place),
     /// There is none, and it is told so.
-    Refused(Place),
+    Refused(Place, Refused),
     /// There isn't even room to say that.
     Dropped,
 }
@@ -113,12 +104,18 @@ impl Connections {
         let place = |kind| Place { connections: self.clone(), kind };
         let from_there = state.by_address.get(&address).copied().unwrap_or(0);
         let is_crowd = !address.is_loopback() && limits.per_address.is_some_and(|max| from_there >= max);
-        if state.is_shutting_down || is_crowd || limits.total.is_some_and(|max| state.served >= max) {
+        let reason = match () {
+            () if state.is_shutting_down => Some(Refused::ShuttingDown),
+            () if is_crowd => Some(Refused::AddressLimit),
+            () if limits.total.is_some_and(|max| state.served >= max) => Some(Refused::Limit),
+            () => None,
+        };
+        if let Some(reason) = reason {
             if state.refused >= MAX_REFUSED {
                 return Entrance::Dropped;
             }
             state.refused += 1;
-            return Entrance::Refused(place(Kind::Refused));
+            return Entrance::Refused(place(Kind::Refused), reason);
         }
         state.served += 1;
         state.next_id += 1;
@@ -132,7 +129,7 @@ impl Connections {
     }
 
     /// All whose handshake is done, by number.
-    pub(super) fn list(&self) -> Vec<Connection> {
+    pub(super) fn list(&self) -> Vec<Shown> {
         let state = self.lock();
         let mut list: Vec<_> = state.known.iter().map(|(id, known)| known.show(*id)).collect();
         drop(state);
@@ -166,17 +163,14 @@ impl Connections {
 }
 
 impl Known {
-    fn show(&self, id: u64) -> Connection {
-        let rooms: Vec<String> = self.rooms.iter().map(|room| room.to_string()).collect();
-        Connection {
+    fn show(&self, id: u64) -> Shown {
+        Shown {
             id,
             name: self.name.as_deref().map(str::to_owned),
-            room: rooms.first().cloned(),
-            rooms,
+            rooms: self.rooms.iter().map(|room| room.to_string()).collect(),
             address: self.address,
+            form: self.form,
             since: self.since,
-            queued_bytes: self.sender.queued_bytes(),
-            rtt: self.sender.round_trip_time().map(|rtt| rtt.as_secs_f64() * 1000.0),
         }
     }
 }
@@ -209,14 +203,14 @@ impl Place {
     }
 
     /// Its handshake is done.
-    pub(super) fn register(&self, sender: Sender, mailbox: Arc<Mailbox>) {
+    pub(super) fn register(&self, sender: Sender, mailbox: Arc<Mailbox>, form: &'static str) {
         let Kind::Served(id, address) = self.kind else { return };
         let mut state = self.connections.lock();
         if state.is_shutting_down {
             let _ = sender.close(shutdown::going_away(RETRY_AFTER));
         }
         let since = crate::hub::now();
-        state.known.insert(id, Known { sender, mailbox, address, name: None, rooms: Vec::new(), since });
+        state.known.insert(id, Known { sender, mailbox, address, form, name: None, rooms: Vec::new(), since });
     }
 
     /// By which name it is where.
