@@ -13,12 +13,12 @@ export class Panels {
 
   constructor(handlers) {
     this.#handlers = handlers;
+    new ResizeObserver(onResize).observe($("app"));
     for (const [button, panel] of [["show-rooms", "rooms-panel"], ["show-people", "people-panel"]]) {
       $(button).addEventListener("click", () => toggle(panel));
       $(panel).querySelector(".close").addEventListener("click", () => close());
     }
     $("shade").addEventListener("click", close);
-    window.addEventListener("resize", () => $("app").dataset.open && !isDrawer($($("app").dataset.open)) && close());
     document.addEventListener("keydown", (event) => event.key === "Escape" && close());
     $("rooms").addEventListener("click", (event) => this.#onRoom(event));
     $("people").addEventListener("click", (event) => this.#onPerson(event));
@@ -133,6 +133,7 @@ function toggle(id) {
   if (!isDrawer($(id))) {
     // Beside the messages there is room for it: then the button only hides and shows it.
     app.classList.toggle("no-people");
+    onResize();
     return undefined;
   }
   app.dataset.open = id;
@@ -141,6 +142,14 @@ function toggle(id) {
   button(id).ariaExpanded = "true";
   $(id).querySelector("a, .close").focus();
   return undefined;
+}
+
+// What was a drawer may stand beside the messages now, and the other way round.
+function onResize() {
+  const app = $("app");
+  if (app.dataset.open && !isDrawer($(app.dataset.open))) close();
+  const isShown = isDrawer($("people-panel")) ? app.dataset.open === "people-panel" : !app.classList.contains("no-people");
+  $("show-people").ariaExpanded = String(isShown);
 }
 
 function button(id) {
