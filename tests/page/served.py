@@ -16,7 +16,7 @@ def two_tabs_talk(world):
     ada.shows("Good morning!\nHow are you?")
     expect(ada.message("How are you?").locator(".who")).to_have_text("Grace")
     expect(ada["#people li"]).to_have_count(2)
-    expect(ada["#show-people"]).to_have_attribute("aria-label", "2 people here")
+    expect(ada["#show-people"]).to_have_attribute("aria-label", "2 here: show who")
     expect(ada["#state-text"]).to_contain_text("ms")
 
 
@@ -379,6 +379,8 @@ def nothing_overflows_a_phone(world):
     ada.shows("שלום")
     width = ada.page.evaluate("Math.max(document.documentElement.scrollWidth, document.getElementById('log').scrollWidth)")
     assert width <= 360, width
+    cut = ada["#messages .text"].evaluate_all("(all) => all.filter((text) => text.scrollWidth > text.clientWidth).length")
+    assert cut == 0, cut
     assert ada.message("שלום").locator(".text").evaluate("(p) => getComputedStyle(p).direction") == "rtl"
     ada["#show-people"].tap()
     expect(ada["#people-panel"]).to_be_in_viewport()

@@ -68,7 +68,7 @@ export class Panels {
     $("people-more").hidden = room.count <= names.length;
     $("people-more").textContent = `and ${several(room.count - names.length, "other")}`;
     $("show-people").replaceChildren(element("span", {}, `${room.count.toLocaleString()}`), element("span", { className: "wide" }, " here"));
-    $("show-people").ariaLabel = `${several(room.count, "person", "people")} here`;
+    $("show-people").ariaLabel = `${room.count.toLocaleString()} here: show who`;
     $("people-title").textContent = room.state === "in" ? `Here now · ${room.count.toLocaleString()}` : "Here now";
   }
 
