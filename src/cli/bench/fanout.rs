@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
-use crate::chat::wire::RoomName;
+use crate::chat::room_name::RoomName;
 use crate::cli::connect::{parse_room, with_room};
 use crate::cli::units::{parse_duration, parse_size};
 

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::chat::wire;
+use crate::chat::wire::plain;
 use crate::cli::bench::arrivals::Arrivals;
 use crate::cli::bench::crew::{Counters, Failed, Worker, lock};
 use crate::cli::bench::errors::{self, Errors};
@@ -37,7 +37,7 @@ impl Entrance {
             while let Some(message) = socket.recv().await? {
                 match message.as_text() {
                     Some(line) if line.starts_with("Welcome, ") => return Ok(()),
-                    Some(line) if wire::is_error(line) => {
+                    Some(line) if plain::is_error(line) => {
                         return Err(Failed(format!("the name was refused: {line}")));
                     }
                     // Others come in.
