@@ -345,6 +345,8 @@ impl<S: Stream> Connection<S> {
         self.has_output.store(true, Ordering::Release);
         let before = write.out.written_total();
         let result = self.poll_write_out(write);
+        // A waiter that is woken looks again and may come back here: without progress two would wake each other.
+        let has_progress = result.is_ready() || write.out.written_total() > before;
         match result {
             Poll::Ready(Ok(())) => {
                 write.clocks.unblock();
@@ -353,7 +355,8 @@ impl<S: Stream> Connection<S> {
             Poll::Ready(Err(error)) => return self.fail_locked(write, Failure::from(&error)),
             Poll::Pending => self.on_blocked(write, before),
         }
-        let may_wake = write.out.queued_bytes() == 0 || write.has_room_in_bytes(&self.settings.limits);
+        let may_wake =
+            has_progress && (write.out.queued_bytes() == 0 || write.has_room_in_bytes(&self.settings.limits));
         if may_wake { Wakes(std::mem::take(&mut write.waiters)) } else { Wakes::default() }
     }
 

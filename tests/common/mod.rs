@@ -5,6 +5,8 @@
 #[cfg(feature = "cli")]
 pub mod client;
 pub mod inflate;
+#[cfg(any(feature = "client", feature = "server"))]
+pub mod scripted;
 #[cfg(feature = "cli")]
 pub mod server;
 pub mod wire;

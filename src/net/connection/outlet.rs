@@ -290,9 +290,12 @@ impl<S: Stream> Connection<S> {
             return Poll::Ready(Ok(()));
         }
         write.wait(cx, ticket);
+        let is_full = !write.has_room_in_bytes(&self.settings.limits);
         drop(write);
-        // The queue may be full of what was deferred or fed: nobody else might write it.
-        self.list();
+        if is_full {
+            // Of what was deferred or fed, perhaps: nobody else might write it.
+            self.list();
+        }
         Poll::Pending
     }
 

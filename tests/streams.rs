@@ -1,0 +1,67 @@
+//! Streams that block, fail, yield, flood or panic at a bad moment: who waits is woken, and nobody spins.
+
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use common::scripted::{Act, Scripted, settle};
+use futures_util::StreamExt;
+use switchboard::net::Timeout;
+use switchboard::{Config, Error, Kind, Message, Role, WebSocket};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+mod common;
+
+fn server(stream: &Scripted) -> WebSocket<Scripted> {
+    stream.connect(Role::Server, &Config::default())
+}
+
+/// A future, and how often it was polled.
+async fn counted<T>(future: impl Future<Output = T>, polls: Arc<AtomicUsize>) -> T {
+    let mut future = pin!(future);
+    std::future::poll_fn(|cx| {
+        polls.fetch_add(1, Ordering::Relaxed);
+        future.as_mut().poll(cx)
+    })
+    .await
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_flushes_on_a_blocked_stream_do_not_wake_each_other() {
+    let stream = Scripted::new();
+    let (sender, _receiver) = server(&stream).split();
+    stream.act(Act::Block);
+    sender.send("x").await.unwrap();
+    let polls = Arc::new(AtomicUsize::new(0));
+    let flushes = [(); 2].map(|()| {
+        let (sender, polls) = (sender.clone(), polls.clone());
+        tokio::spawn(counted(async move { sender.flush().await }, polls))
+    });
+    settle().await;
+    assert!(polls.load(Ordering::Relaxed) <= 4, "{polls:?} polls");
+    assert!(stream.state().writes <= 8, "{} writes", stream.state().writes);
+    stream.act(Act::TakeAll);
+    for flush in flushes {
+        flush.await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_send_behind_a_message_in_pieces_does_not_spin() {
+    let stream = Scripted::new();
+    let (sender, _receiver) = server(&stream).split();
+    stream.act(Act::Block);
+    let mut writer = sender.begin(Kind::Text).await.unwrap();
+    writer.write("piece").await.unwrap();
+    let polls = Arc::new(AtomicUsize::new(0));
+    let other = sender.clone();
+    let send = tokio::spawn(counted(async move { other.send("y").await }, polls.clone()));
+    settle().await;
+    assert!(polls.load(Ordering::Relaxed) <= 4, "{polls:?} polls");
+    assert!(stream.state().writes <= 8, "{} writes", stream.state().writes);
+    writer.finish("").await.unwrap();
+    send.await.unwrap().unwrap();
+}
