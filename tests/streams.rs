@@ -65,3 +65,17 @@ async fn a_send_behind_a_message_in_pieces_does_not_spin() {
     writer.finish("").await.unwrap();
     send.await.unwrap().unwrap();
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_of_messages_ends_after_its_error() {
+    for split in [false, true] {
+        let stream = Scripted::new();
+        stream.input(b"\x81\x80\0\0\0\0");
+        stream.end();
+        let ws = server(&stream);
+        let items: Vec<_> =
+            if split { ws.split().1.take(9).collect().await } else { ws.take(9).collect().await };
+        assert_eq!(items.len(), 2, "{items:?}");
+        assert!(matches!(items[1], Err(Error::Lost)));
+    }
+}

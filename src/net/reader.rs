@@ -56,6 +56,8 @@ enum End {
     Close(Option<CloseFrame>),
     /// Otherwise, after the peer's Close or without one.
     Failed(Failure, Option<CloseFrame>),
+    /// So too, and the stream of messages has said so.
+    Told(Failure, Option<CloseFrame>),
 }
 
 /// How messages are wanted.
@@ -109,7 +111,7 @@ impl<S: Stream> Reader<S> {
     /// The peer's Close frame, if one with a code has come.
     pub(super) fn close_frame(&self) -> Option<&CloseFrame> {
         match self.end.as_deref()? {
-            End::Close(frame) | End::Failed(_, frame) => frame.as_ref(),
+            End::Close(frame) | End::Failed(_, frame) | End::Told(_, frame) => frame.as_ref(),
         }
     }
 
@@ -136,6 +138,20 @@ impl<S: Stream> Reader<S> {
         };
         budget.made_progress();
         Poll::Ready(Ok(Some(message)))
+    }
+
+    /// The next message as an item of a stream, which ends after one error.
+    pub(super) fn poll_item(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Message, Error>>> {
+        if let Some(End::Told(..)) = self.end.as_deref() {
+            return Poll::Ready(None);
+        }
+        let received = ready!(self.poll_message(cx));
+        if let (Err(_), Some(end)) = (&received, self.end.as_deref_mut())
+            && let End::Failed(failure, frame) = end
+        {
+            *end = End::Told(*failure, frame.take());
+        }
+        Poll::Ready(received.transpose())
     }
 
     /// The last of the messages that were decoded ahead is out.
@@ -203,7 +219,9 @@ impl<S: Stream> Reader<S> {
             match self.end.as_deref() {
                 None => {}
                 Some(End::Close(_)) => return Poll::Ready(Ok(None)),
-                Some(End::Failed(failure, _)) => return Poll::Ready(Err((*failure).into())),
+                Some(End::Failed(failure, _) | End::Told(failure, _)) => {
+                    return Poll::Ready(Err((*failure).into()));
+                }
             }
             if !self.is_used_up {
                 match self.decode(delivery) {
@@ -402,7 +420,7 @@ impl<S: Stream> Reader<S> {
         ready!(self.poll_drain(cx));
         Poll::Ready(match self.end.as_deref() {
             Some(End::Failed(Failure::Closed, _) | End::Close(_)) | None => Ok(()),
-            Some(End::Failed(failure, _)) => Err((*failure).into()),
+            Some(End::Failed(failure, _) | End::Told(failure, _)) => Err((*failure).into()),
         })
     }
 
