@@ -67,6 +67,18 @@ async fn a_send_behind_a_message_in_pieces_does_not_spin() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_failed_write_wakes_the_receiver() {
+    let stream = Scripted::new();
+    let (sender, mut receiver) = server(&stream).split();
+    let received = tokio::spawn(async move { receiver.recv().await });
+    settle().await;
+    stream.act(Act::Fail);
+    sender.send("x").await.unwrap();
+    let received = tokio::time::timeout(Duration::from_secs(1), received).await.expect("it is woken");
+    assert!(matches!(received.unwrap(), Err(Error::Io(_))));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_stream_of_messages_ends_after_its_error() {
     for split in [false, true] {
         let stream = Scripted::new();

@@ -461,6 +461,10 @@ impl<S: Stream> Connection<S> {
         }
         self.has_failed.store(true, Ordering::Release);
         self.has_output.store(false, Ordering::Release);
+        if let Some(reader) = self.reader.take() {
+            // It waits for nothing any more, in no place among the others: any ticket does.
+            write.waiters.get_or_insert_default().push((Ticket::MIN, reader));
+        }
         Wakes(std::mem::take(&mut write.waiters))
     }
 
