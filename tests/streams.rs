@@ -91,3 +91,22 @@ async fn a_stream_of_messages_ends_after_its_error() {
         assert!(matches!(items[1], Err(Error::Lost)));
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_wants_to_be_asked_again_leaves_the_runtime_to_others() {
+    let stream = Scripted::new();
+    let (sender, _receiver) = server(&stream).split();
+    let turns = Arc::new(AtomicUsize::new(0));
+    let counter = turns.clone();
+    tokio::spawn(async move {
+        loop {
+            counter.fetch_add(1, Ordering::Relaxed);
+            tokio::task::yield_now().await;
+        }
+    });
+    stream.act(Act::Yield(1000));
+    sender.send("x").await.unwrap();
+    sender.flush().await.unwrap();
+    // A task that yields has a turn after every 61 of others.
+    assert!(turns.load(Ordering::Relaxed) > 10, "{turns:?} turns");
+}

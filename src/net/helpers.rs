@@ -158,28 +158,26 @@ impl Future for Work {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let helpers = self.retire.helpers.clone();
-        loop {
-            flush_all(&helpers);
-            let next = look_at_due(&helpers);
-            if let Some(at) = next {
-                let deadline = helpers.epoch + Duration::from_millis(at);
-                let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
-                if sleep.deadline() != deadline {
-                    sleep.as_mut().reset(deadline);
-                }
-                if sleep.as_mut().poll(cx).is_ready() {
-                    continue;
-                }
+        flush_all(&helpers);
+        let next = look_at_due(&helpers);
+        let mut is_due = false;
+        if let Some(at) = next {
+            let deadline = helpers.epoch + Duration::from_millis(at);
+            let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+            if sleep.deadline() != deadline {
+                sleep.as_mut().reset(deadline);
             }
-            let mut shared = helpers.lock();
-            let is_idle = shared.to_flush.is_empty() && shared.looks.peek().map(|look| look.at) == next;
-            if is_idle {
-                if shared.waker.as_ref().is_none_or(|waker| !waker.will_wake(cx.waker())) {
-                    shared.waker = Some(cx.waker().clone());
-                }
-                return Poll::Pending;
-            }
+            is_due = sleep.as_mut().poll(cx).is_ready();
         }
+        let mut shared = helpers.lock();
+        if is_due || !shared.to_flush.is_empty() || shared.looks.peek().map(|look| look.at) != next {
+            drop(shared);
+            // A stream may want to be asked again and again: in between others run.
+            cx.waker().wake_by_ref();
+        } else if shared.waker.as_ref().is_none_or(|waker| !waker.will_wake(cx.waker())) {
+            shared.waker = Some(cx.waker().clone());
+        }
+        Poll::Pending
     }
 }
 
