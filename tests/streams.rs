@@ -110,3 +110,47 @@ async fn a_stream_that_wants_to_be_asked_again_leaves_the_runtime_to_others() {
     // A task that yields has a turn after every 61 of others.
     assert!(turns.load(Ordering::Relaxed) > 10, "{turns:?} turns");
 }
+
+/// A stream on which whole messages come for as long as there are any left.
+struct Flood(u32);
+
+impl AsyncRead for Flood {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        if let Some(left) = self.0.checked_sub(1) {
+            self.0 = left;
+            while buf.remaining() >= 7 {
+                buf.put_slice(b"\x82\x81\0\0\0\0a");
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Flood {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, buf: &[u8]) -> Poll<std::io::Result<usize>> {
+        Poll::Ready(Ok(buf.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flood_does_not_hide_the_deadline_of_a_close() {
+    let mut ws = WebSocket::from_upgraded(Flood(1000), Role::Server, Default::default()).unwrap();
+    let later = async {
+        tokio::task::yield_now().await;
+        tokio::time::advance(Duration::from_secs(6)).await;
+    };
+    let (closed, ()) = tokio::join!(ws.close(None), later);
+    assert!(matches!(closed, Err(Error::Timeout(Timeout::Close))), "{closed:?}");
+}

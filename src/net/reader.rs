@@ -22,6 +22,9 @@ use super::transport::{self, ReadInto, Stream};
 /// After so many reads without a message a poll ends, so that a peer that floods us doesn't keep the worker.
 const MAX_READS_A_POLL: u32 = 4;
 
+/// After so many pieces that nobody wants a poll of the closing handshake ends.
+const MAX_DROPPED_A_POLL: u32 = 128;
+
 /// What reads a connection.
 pub(super) struct Reader<S: Stream> {
     connection: Arc<Connection<S>>,
@@ -413,7 +416,18 @@ impl<S: Stream> Reader<S> {
 
     /// Closes: reads and drops what still comes until the peer's Close and the end of the stream.
     pub(super) fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        let mut events = 0;
         while self.end.is_none() {
+            if events == MAX_DROPPED_A_POLL {
+                // While there is always something to read, nobody else looks whether a deadline has passed.
+                if let Some(failure) = self.connection.failure() {
+                    self.end(End::Failed(failure, None));
+                    break;
+                }
+                cx.waker().wake_by_ref();
+                return self.out_of_budget();
+            }
+            events += 1;
             // An error is the end too, and is told below.
             let _ = ready!(self.poll_event(cx, Delivery::Pieces));
         }
