@@ -93,6 +93,24 @@ async fn a_stream_of_messages_ends_after_its_error() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_sender_dropped_while_the_rest_is_written_still_says_goodbye() {
+    let stream = Scripted::new();
+    let mut config = Config::default();
+    config.timeouts.ping_interval = None;
+    config.timeouts.silence = None;
+    let (sender, receiver) = stream.connect(Role::Server, &config).split();
+    stream.act(Act::Block);
+    sender.feed("x").await.unwrap();
+    // A task goes on with the reader.
+    drop(receiver);
+    // The last sender goes in the middle of its first write, before it waits for that.
+    stream.state().during_write = Some(Box::new(move || drop(sender)));
+    stream.state().act = Act::TakeAll;
+    settle().await;
+    assert_eq!(stream.state().written, b"\x81\x01x\x88\x02\x03\xe9");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_stream_that_wants_to_be_asked_again_leaves_the_runtime_to_others() {
     let stream = Scripted::new();
     let (sender, _receiver) = server(&stream).split();

@@ -490,6 +490,8 @@ impl<S: Stream> Reader<S> {
 
     /// What is left of the connection when its reader is dropped: a Close if there was none, then its end.
     fn poll_wind_up(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        // Before the senders are counted: the last of them to go wakes us.
+        self.connection.reader.register(cx.waker());
         // While there are senders, what they send is still wanted.
         if self.end.is_none() && self.connection.senders.load(std::sync::atomic::Ordering::Acquire) == 0 {
             // It may be closed already, or have failed; then that is the end to wait for.
