@@ -179,10 +179,15 @@ impl<S: Stream> Connection<S> {
 impl<S: Stream> Watched for Connection<S> {
     fn flush_late(&self) {
         self.is_listed.store(false, Ordering::Release);
+        // Looked at under the lock: whoever finds us still listed has queued his bytes under it before, so either we
+        // see them or he saw that we aren't listed.
+        let mut write = self.lock();
         if !self.has_output() {
             return;
         }
-        self.flush_now();
+        let wakes = self.write_out(&mut write);
+        drop(write);
+        wakes.wake();
         if !self.has_output() {
             // Whoever ends the connection waits for this.
             self.reader.wake();
