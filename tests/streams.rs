@@ -172,3 +172,22 @@ async fn a_flood_does_not_hide_the_deadline_of_a_close() {
     let (closed, ()) = tokio::join!(ws.close(None), later);
     assert!(matches!(closed, Err(Error::Timeout(Timeout::Close))), "{closed:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_large_payload_is_written_from_where_it_lies() {
+    let stream = Scripted::new();
+    let mut config = Config::default();
+    config.limits.max_queued_bytes = 16 << 20;
+    let (sender, _receiver) = stream.connect(Role::Server, &config).split();
+    stream.act(Act::Block);
+    let payload = bytes::Bytes::from(vec![7; 1 << 20]);
+    sender.send(payload.clone()).await.unwrap();
+    sender.send("behind it").await.unwrap();
+    stream.act(Act::Take(16 << 10));
+    sender.flush().await.unwrap();
+    let state = stream.state();
+    let lies = payload.as_ptr() as usize..=payload.as_ptr() as usize + payload.len();
+    let copied: usize =
+        state.offered.iter().filter(|bytes| !lies.contains(&bytes.start)).map(|bytes| bytes.len()).sum();
+    assert!(copied <= 32 << 10, "{copied} bytes were copied");
+}
