@@ -191,3 +191,29 @@ async fn a_large_payload_is_written_from_where_it_lies() {
         state.offered.iter().filter(|bytes| !lies.contains(&bytes.start)).map(|bytes| bytes.len()).sum();
     assert!(copied <= 32 << 10, "{copied} bytes were copied");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_gives_a_peer_up_is_told_which_deadline_it_missed() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let connect = async |config: &Config| {
+        let client = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (server, _) = listener.accept().await.unwrap();
+        (client, WebSocket::from_parts(server, Role::Server, Default::default(), config, Vec::new()).unwrap())
+    };
+    let mut config = Config::default();
+    config.timeouts.close = Some(Duration::from_millis(30));
+    let (_client, mut ws) = connect(&config).await;
+    let closed = tokio::spawn(async move { ws.close(None).await }).await.unwrap();
+    assert!(matches!(closed, Err(Error::Timeout(Timeout::Close))), "{closed:?}");
+
+    let mut config = Config::default();
+    config.timeouts.write = Some(Duration::from_millis(30));
+    let (_client, ws) = connect(&config).await;
+    let (sender, mut receiver) = ws.split();
+    let received = tokio::spawn(async move { receiver.recv().await });
+    sender.send(vec![0; 64 << 20]).await.unwrap();
+    let flushed = sender.flush().await;
+    assert!(matches!(flushed, Err(Error::Timeout(Timeout::Write))), "{flushed:?}");
+    let received = received.await.unwrap();
+    assert!(matches!(received, Err(Error::Timeout(Timeout::Write))), "{received:?}");
+}

@@ -361,6 +361,8 @@ impl<S: Stream> Reader<S> {
     }
 
     fn on_end_of_stream(&mut self, failure: Failure) {
+        // If we gave the peer up, that is why the stream ends.
+        let failure = self.connection.failure().unwrap_or(failure);
         self.connection.free(failure, false);
         self.half = None;
         self.is_finished = true;
@@ -457,11 +459,7 @@ impl<S: Stream> Reader<S> {
             }
             reads += 1;
             self.connection.reader.register(cx.waker());
-            if let Some(failure) = self.connection.failure() {
-                if let Some(End::Close(frame)) = self.end.as_deref_mut() {
-                    let frame = frame.take();
-                    self.end(End::Failed(failure, frame));
-                }
+            if self.adopt_failure() {
                 break Poll::Ready(());
             }
             let into = ReadInto::Buffer(buffer.room());
@@ -470,7 +468,10 @@ impl<S: Stream> Reader<S> {
                 None => self.connection.poll_read_other(into),
             };
             match read {
-                Poll::Ready(Ok(0) | Err(_)) => break Poll::Ready(()),
+                Poll::Ready(Ok(0) | Err(_)) => {
+                    self.adopt_failure();
+                    break Poll::Ready(());
+                }
                 Poll::Ready(Ok(_)) => {}
                 Poll::Pending => break Poll::Pending,
             }
@@ -479,6 +480,16 @@ impl<S: Stream> Reader<S> {
         ready!(drained);
         self.finish();
         Poll::Ready(())
+    }
+
+    /// Whether the connection failed, which then is its end although the peer has sent a Close.
+    fn adopt_failure(&mut self) -> bool {
+        let Some(failure) = self.connection.failure() else { return false };
+        if let Some(End::Close(frame)) = self.end.as_deref_mut() {
+            let frame = frame.take();
+            self.end(End::Failed(failure, frame));
+        }
+        true
     }
 
     /// Frees the socket.

@@ -163,11 +163,12 @@ impl<S: Stream> Connection<S> {
             // What the peer doesn't take now it never will.
             wakes = self.write_out(write);
         }
+        // Whoever wasn't woken yet is now.
+        let failed = self.fail_locked(write, Failure::Timeout(timeout));
+        // After that: a reader that finds the socket at its end asks why.
         if let (Some(transport), Timeout::Write | Timeout::Close) = (&write.transport, timeout) {
             transport.abort();
         }
-        // Whoever wasn't woken yet is now.
-        let failed = self.fail_locked(write, Failure::Timeout(timeout));
         match (&mut wakes.0, failed.0) {
             (Some(wakes), Some(failed)) => wakes.extend(*failed),
             (none, failed) => *none = none.take().or(failed),
