@@ -174,6 +174,16 @@ async fn a_flood_does_not_hide_the_deadline_of_a_close() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_pong_does_not_wait_for_the_next_recv() {
+    let stream = Scripted::new();
+    stream.input(b"\x89\x80\0\0\0\0\x81\x81\0\0\0\0a");
+    let mut ws = server(&stream);
+    assert_eq!(ws.recv().await.unwrap(), Some(Message::text("a")));
+    settle().await;
+    assert_eq!(stream.state().written, b"\x8a\x00");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_large_payload_is_written_from_where_it_lies() {
     let stream = Scripted::new();
     let mut config = Config::default();

@@ -312,7 +312,7 @@ impl<S: Stream> Connection<S> {
     }
 
     /// Puts the connection on the flusher's list.
-    fn list(&self) {
+    pub(super) fn list(&self) {
         // Looked at first: a write to what is true already would cost every deferred message an atomic.
         if !self.is_listed.load(Ordering::Acquire) && !self.is_listed.swap(true, Ordering::AcqRel) {
             self.helpers.flush_soon(self.weak());

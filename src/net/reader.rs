@@ -286,7 +286,11 @@ impl<S: Stream> Reader<S> {
 
     fn on_control(&mut self, event: Event) {
         match event {
-            Event::Ping(_) => self.connection.answer(&event),
+            Event::Ping(_) => {
+                self.connection.answer(&event);
+                // A message may come next, and whoever receives it may take his time.
+                self.connection.list();
+            }
             Event::Pong(payload) => self.connection.on_pong(&payload),
             Event::Close(_) => {
                 self.connection.answer(&event);
