@@ -184,6 +184,51 @@ async fn a_pong_does_not_wait_for_the_next_recv() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_loop_of_sends_leaves_the_worker_to_others() {
+    let stream = Scripted::new();
+    let mut ws = server(&stream);
+    let sender = ws.sender();
+    let turns = Arc::new(AtomicUsize::new(0));
+    let counter = turns.clone();
+    tokio::spawn(async move {
+        loop {
+            counter.fetch_add(1, Ordering::Relaxed);
+            tokio::task::yield_now().await;
+        }
+    });
+    let mut before = 0;
+    let mut yielded = || {
+        let now = turns.load(Ordering::Relaxed);
+        let had = now > before;
+        before = now;
+        had
+    };
+    for _ in 0..1000 {
+        ws.send("x").await.unwrap();
+    }
+    assert!(yielded(), "the whole connection");
+    for _ in 0..1000 {
+        sender.send("x").await.unwrap();
+    }
+    assert!(yielded(), "a sender");
+    let prepared = Message::text("x").into();
+    for _ in 0..1000 {
+        sender.send_prepared(&prepared).await.unwrap();
+    }
+    assert!(yielded(), "what was encoded before");
+    for _ in 0..1000 {
+        sender.reserve().await.unwrap().send("x").unwrap();
+    }
+    assert!(yielded(), "permits");
+    let mut writer = sender.begin(Kind::Text).await.unwrap();
+    for _ in 0..1000 {
+        writer.write("x").await.unwrap();
+    }
+    assert!(yielded(), "pieces");
+    writer.finish("").await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_large_payload_is_written_from_where_it_lies() {
     let stream = Scripted::new();
     let mut config = Config::default();

@@ -9,6 +9,7 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use futures_sink::Sink;
+use tokio::task;
 
 use crate::proto::{Batch, CloseFrame, Kind, Message, Piece, Prepared};
 
@@ -92,6 +93,7 @@ impl Sender {
     }
 
     async fn send_by(&self, message: Message, urgency: Urgency) -> Result<(), Error> {
+        take_turns(urgency).await;
         let mut message = message;
         loop {
             match self.outlet.try_send(message, urgency) {
@@ -117,6 +119,7 @@ impl Sender {
     }
 
     pub(super) async fn send_prepared_by(&self, prepared: &Prepared, urgency: Urgency) -> Result<(), Error> {
+        take_turns(urgency).await;
         loop {
             match self.outlet.try_send_prepared(prepared, urgency) {
                 Ok(()) => return Ok(()),
@@ -190,6 +193,7 @@ impl Sender {
     }
 
     pub(super) async fn reserve_by(&self, urgency: Urgency) -> Result<Permit<'_>, Error> {
+        take_turns(urgency).await;
         Wait::new(&*self.outlet, |outlet, cx, ticket| outlet.poll_reserve(cx, ticket)).done().await?;
         Ok(Permit { outlet: &*self.outlet, urgency })
     }
@@ -450,6 +454,7 @@ impl MessageWriter<'_> {
         if part.kind() != self.kind {
             return Err(crate::proto::SendError::MessageUnfinished.into());
         }
+        take_turns(Urgency::Now).await;
         Wait::new(self.outlet, |outlet, cx, ticket| outlet.poll_room_for_piece(cx, ticket)).done().await?;
         self.outlet.send_piece(Piece { part, is_final })
     }
@@ -507,6 +512,10 @@ impl<S: Stream> Future for SendMessage<'_, S> {
 
     #[inline(always)]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        if self.urgency == Urgency::Now {
+            // As `take_turns`.
+            ready!(task::coop::poll_proceed(cx)).made_progress();
+        }
         let message = self.message.take().expect("a future isn't polled after it was ready");
         match self.connection.try_send_now(message, self.urgency) {
             Ok(()) => Poll::Ready(Ok(())),
@@ -522,6 +531,14 @@ impl<S: Stream> Drop for SendMessage<'_, S> {
         if let Some(ticket) = self.ticket {
             self.connection.stop_waiting(ticket);
         }
+    }
+}
+
+/// Spends a unit of the task's budget, so that a loop which only sends doesn't keep the worker from others. What is
+/// deferred costs none: its reader spends one for each message that it answers.
+async fn take_turns(urgency: Urgency) {
+    if matches!(urgency, Urgency::Now | Urgency::ByTask) {
+        task::coop::consume_budget().await;
     }
 }
 
