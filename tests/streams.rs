@@ -247,6 +247,24 @@ async fn a_large_payload_is_written_from_where_it_lies() {
     assert!(copied <= 32 << 10, "{copied} bytes were copied");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_flush_does_not_wait_for_what_was_cut() {
+    let stream = Scripted::new();
+    let (sender, _receiver) = server(&stream).split();
+    stream.act(Act::Block);
+    for _ in 0..10 {
+        sender.send(vec![7; 100]).await.unwrap();
+    }
+    let other = sender.clone();
+    let flush = tokio::spawn(async move { other.flush().await });
+    settle().await;
+    assert_eq!(sender.cut_and_close(None).unwrap(), 10 * 102);
+    stream.act(Act::TakeAll);
+    settle().await;
+    flush.await.unwrap().unwrap();
+    assert_eq!(stream.state().written, b"\x88\x00");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_gives_a_peer_up_is_told_which_deadline_it_missed() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
