@@ -265,6 +265,15 @@ async fn a_flush_does_not_wait_for_what_was_cut() {
     assert_eq!(stream.state().written, b"\x88\x00");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_message_in_pieces_without_a_piece_leaves_nothing_behind() {
+    let stream = Scripted::new();
+    let (sender, _receiver) = server(&stream).split();
+    drop(sender.begin(Kind::Text).await.unwrap());
+    sender.send("next").await.unwrap();
+    assert_eq!(stream.state().written, b"\x81\x04next");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_gives_a_peer_up_is_told_which_deadline_it_missed() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

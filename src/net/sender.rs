@@ -210,7 +210,7 @@ impl Sender {
     /// Dropped before it is ready it has begun nothing.
     pub async fn begin(&self, kind: Kind) -> Result<MessageWriter<'_>, Error> {
         Wait::new(&*self.outlet, |outlet, cx, ticket| outlet.poll_begin(cx, ticket)).done().await?;
-        Ok(MessageWriter { outlet: &*self.outlet, kind, is_finished: false })
+        Ok(MessageWriter { outlet: &*self.outlet, kind, is_halfway: false })
     }
 
     /// Waits until everything that was queued before is written.
@@ -397,7 +397,8 @@ impl Drop for Permit<'_> {
 
 /// A message on its way out in pieces, from [`Sender::begin`].
 ///
-/// Dropped before it is finished it closes the connection with 1011: the peer must not take a part for the whole.
+/// Dropped after its first piece and before its last it closes the connection with 1011: the peer must not take a part
+/// for the whole.
 ///
 /// ```
 /// # use switchboard::{Error, Kind, Role, WebSocket};
@@ -417,7 +418,8 @@ impl Drop for Permit<'_> {
 pub struct MessageWriter<'a> {
     outlet: &'a dyn Outlet,
     kind: Kind,
-    is_finished: bool,
+    /// Whether the peer has a part of the message, and not the end.
+    is_halfway: bool,
 }
 
 impl MessageWriter<'_> {
@@ -443,11 +445,9 @@ impl MessageWriter<'_> {
     ///
     /// # Cancel safety
     ///
-    /// Dropped before it is ready the message is unfinished, which closes the connection.
+    /// Dropped before it is ready the message is unfinished, which closes the connection if a piece of it was sent.
     pub async fn finish(mut self, part: impl Into<Message>) -> Result<(), Error> {
-        self.send_piece(part.into(), true).await?;
-        self.is_finished = true;
-        Ok(())
+        self.send_piece(part.into(), true).await
     }
 
     async fn send_piece(&mut self, part: Message, is_final: bool) -> Result<(), Error> {
@@ -456,13 +456,15 @@ impl MessageWriter<'_> {
         }
         take_turns(Urgency::Now).await;
         Wait::new(self.outlet, |outlet, cx, ticket| outlet.poll_room_for_piece(cx, ticket)).done().await?;
-        self.outlet.send_piece(Piece { part, is_final })
+        self.outlet.send_piece(Piece { part, is_final })?;
+        self.is_halfway = !is_final;
+        Ok(())
     }
 }
 
 impl Drop for MessageWriter<'_> {
     fn drop(&mut self) {
-        if !self.is_finished && !self.outlet.is_closed() {
+        if self.is_halfway && !self.outlet.is_closed() {
             let frame =
                 CloseFrame::new(crate::proto::CloseCode::INTERNAL_ERROR, "a message was given up halfway");
             let _ = self.outlet.close(frame.ok().as_ref());
