@@ -274,6 +274,25 @@ async fn a_message_in_pieces_without_a_piece_leaves_nothing_behind() {
     assert_eq!(stream.state().written, b"\x81\x04next");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_panics_ends_its_own_connection_only() {
+    let (broken, sound) = (Scripted::new(), Scripted::new());
+    let (sender, mut receiver) = server(&broken).split();
+    let (other, _receiver) = server(&sound).split();
+    broken.act(Act::Block);
+    sender.send("x").await.unwrap();
+    sound.act(Act::Block);
+    other.send("y").await.unwrap();
+    // The helpers' task writes what was blocked.
+    broken.act(Act::Panic);
+    settle().await;
+    sound.act(Act::TakeAll);
+    settle().await;
+    assert_eq!(sound.state().written, b"\x81\x01y");
+    assert!(matches!(receiver.recv().await, Err(Error::Io(_))));
+    assert!(sender.is_closed());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_gives_a_peer_up_is_told_which_deadline_it_missed() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

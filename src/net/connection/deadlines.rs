@@ -195,6 +195,10 @@ impl<S: Stream> Watched for Connection<S> {
         }
     }
 
+    fn abandon(&self) {
+        self.free(Failure::Io(std::io::ErrorKind::Other));
+    }
+
     fn look(&self, now: Millis) -> Option<Millis> {
         let mut write = self.lock();
         // An earlier look took this one's place.
