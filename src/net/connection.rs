@@ -468,12 +468,9 @@ impl<S: Stream> Connection<S> {
         Wakes(std::mem::take(&mut write.waiters))
     }
 
-    /// Frees the socket, with a reset if the peer didn't take what it should have.
-    pub(super) fn free(&self, failure: Failure, is_abort: bool) {
+    /// Frees the socket.
+    pub(super) fn free(&self, failure: Failure) {
         let mut write = self.lock();
-        if let (Some(transport), true) = (&write.transport, is_abort) {
-            transport.abort();
-        }
         let transport = write.transport.take();
         let wakes = self.fail_locked(&mut write, failure);
         drop(write);

@@ -367,7 +367,7 @@ impl<S: Stream> Reader<S> {
     fn on_end_of_stream(&mut self, failure: Failure) {
         // If we gave the peer up, that is why the stream ends.
         let failure = self.connection.failure().unwrap_or(failure);
-        self.connection.free(failure, false);
+        self.connection.free(failure);
         self.half = None;
         self.is_finished = true;
         self.end(End::Failed(failure, None));
@@ -498,7 +498,7 @@ impl<S: Stream> Reader<S> {
 
     /// Frees the socket.
     fn finish(&mut self) {
-        self.connection.free(Failure::Closed, false);
+        self.connection.free(Failure::Closed);
         self.half = None;
         self.is_finished = true;
     }
@@ -533,7 +533,6 @@ impl<S: Stream> Drop for Reader<S> {
             }
             return;
         }
-        self.is_finished = true;
         let limits = self.connection.settings.limits;
         let mut rest = Self {
             connection: self.connection.clone(),
