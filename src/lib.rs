@@ -30,6 +30,7 @@
 //!
 //! - [`Acceptor`]: a server that looks at a request before it answers, or has a [`Config`] of its own.
 //! - [`Connector`]: the same for a client.
+//! - [`Reconnecting`]: a client that keeps a connection: jitter, the server's advice, a queue for the meantime.
 //! - [`WebSocket::split`] and [`Sender`]: one task receives, any number of tasks send.
 //! - [`Limits`] and [`Timeouts`]: what a peer may cost. All of them are on by default.
 //! - [`Prepared`] and [`Batch`]: messages that are encoded once and sent to many.
@@ -43,7 +44,7 @@
 //!
 //! # Compatibility
 //!
-//! The minimum supported Rust version is 1.88; raising it is a minor release. Semantic versioning covers every
+//! The minimum supported Rust version is 1.88 (1.90 with the feature `cli`); raising it is a minor release. Semantic versioning covers every
 //! public item at the crate's root and in [`net`], [`handshake`], [`proto`] and `testing`, the names of the
 //! features, and which errors and close codes are told apart; not the wording of messages, the sizes of types, or
 //! what is marked `#[doc(hidden)]`. The modules of the binary (`chat`, `cli`, `hub`, `server`, with the feature
@@ -60,13 +61,11 @@ pub mod hub;
 #[cfg(feature = "net")]
 pub mod net;
 pub mod proto;
-#[cfg(feature = "cli")]
+#[cfg(feature = "hub")]
 pub mod server;
 #[cfg(feature = "test-util")]
 pub mod testing;
 
-#[cfg(feature = "client")]
-pub use net::Connector;
 #[cfg(feature = "server")]
 pub use net::{Acceptor, HttpRequest, Pending};
 #[cfg(feature = "net")]
@@ -74,7 +73,11 @@ pub use net::{
     Config, Error, MessageWriter, Permit, Receiver, Sender, Stream, Timeout, Timeouts, TrySendError,
     WebSocket,
 };
+#[cfg(feature = "client")]
+pub use net::{Connector, Reconnecting, reconnecting};
 pub use proto::{Batch, CloseCode, CloseFrame, Kind, Limits, Message, Piece, Prepared, Role, Utf8Bytes};
+#[cfg(feature = "hub")]
+pub use server::SocketMember;
 
 /// The README's examples, compiled with the tests.
 #[cfg(doctest)]

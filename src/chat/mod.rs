@@ -5,7 +5,6 @@ pub mod name;
 mod people;
 pub mod rate;
 pub mod recent;
-pub mod rights;
 pub mod room;
 pub mod room_name;
 pub mod rooms;

@@ -21,6 +21,8 @@ pub enum Order {
     Disconnect,
     /// Another connection goes on with its session.
     GiveUp,
+    /// It was too slow, and is out of its room.
+    TooSlow,
 }
 
 /// A member's connection, as others reach it.

@@ -18,7 +18,7 @@ pub use super::people::{Contact, Order};
 use super::recent::Recent;
 use super::room_name::RoomName;
 use super::store::{Durable, Record, Store, StoreError};
-use super::wire::json::{Position, PresenceEvent};
+use super::wire::json::{Code, Position, PresenceEvent};
 
 /// A room.
 pub struct Room {
@@ -220,6 +220,26 @@ impl Room {
         Ok((Place { membership, presence }, snapshot))
     }
 
+    /// Why somebody couldn't join now, if that is so.
+    pub fn objection(&self, name: &UserName) -> Option<(Code, String, Option<u64>)> {
+        let mut people = lock(&self.people);
+        let now = hub::now();
+        let error = match people.banned_until(name, now) {
+            Some(until) => JoinError::Banned((until - now).div_ceil(1000)),
+            None if people.find(name).is_some() => JoinError::NameTaken,
+            None => return None,
+        };
+        Some(Self::explain(&error))
+    }
+
+    /// As a client is told.
+    pub fn explain(error: &JoinError) -> (Code, String, Option<u64>) {
+        match error {
+            JoinError::NameTaken => (Code::NameTaken, error.to_string(), None),
+            JoinError::Banned(seconds) => (Code::Banned, error.to_string(), Some(*seconds)),
+        }
+    }
+
     /// Joins again by a name that was held.
     pub fn rejoin(
         self: &Arc<Self>,
@@ -395,12 +415,7 @@ impl Room {
         })
     }
 
-    fn snapshot(
-        &self,
-        view: &View<'_, Content>,
-        after: Option<&Position>,
-        people: Attendance,
-    ) -> Snapshot {
+    fn snapshot(&self, view: &View<'_, Content>, after: Option<&Position>, people: Attendance) -> Snapshot {
         let known = after.filter(|after| after.epoch == self.epoch && view.is_complete_after(after.offset));
         let (history, is_complete) = match known {
             Some(after) => {

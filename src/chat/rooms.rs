@@ -84,6 +84,14 @@ impl Rooms {
         self.lock().get(name)?.get().cloned()
     }
 
+    /// Whether a room that isn't open has something on disk.
+    pub async fn is_stored(&self, name: &RoomName) -> bool {
+        let Some(store) = self.store.clone() else { return false };
+        let name = name.clone();
+        let has = tokio::task::spawn_blocking(move || store.contains(name.as_str())).await;
+        has.ok().and_then(Result::ok).unwrap_or(false)
+    }
+
     /// All rooms that are open.
     pub fn all(&self) -> Vec<Arc<Room>> {
         self.lock().values().filter_map(|cell| cell.get().cloned()).collect()
@@ -129,7 +137,8 @@ impl Rooms {
         }
         if open.len() >= self.settings.max_rooms {
             let idle = open.iter().filter(|(_, cell)| is_idle(cell));
-            let longest = idle.min_by_key(|(_, cell)| cell.get().map(|room| room.used.load(Ordering::Relaxed)));
+            let longest =
+                idle.min_by_key(|(_, cell)| cell.get().map(|room| room.used.load(Ordering::Relaxed)));
             let longest = longest.map(|(name, _)| name.clone()).ok_or(OpenError::TooManyRooms)?;
             open.remove(&longest);
         }
@@ -140,9 +149,10 @@ impl Rooms {
     fn close(&self, name: &RoomName) -> bool {
         let mut open = self.lock();
         // Two: ours, and the list's of whoever tidies.
-        let is_idle = open.get(name).and_then(|cell| cell.get()).is_some_and(|room| {
-            Arc::strong_count(room) <= 2 && room.count() == 0
-        });
+        let is_idle = open
+            .get(name)
+            .and_then(|cell| cell.get())
+            .is_some_and(|room| Arc::strong_count(room) <= 2 && room.count() == 0);
         is_idle && open.remove(name).is_some()
     }
 
@@ -160,7 +170,8 @@ impl Rooms {
             Some(saved) => (saved.epoch, saved.next_offset - 1, saved.records),
             None => (new_epoch(), 0, Vec::new()),
         };
-        let room = Room::new(name.clone(), epoch, self.hub.open(self.settings.room, offset), self.store.clone());
+        let room =
+            Room::new(name.clone(), epoch, self.hub.open(self.settings.room, offset), self.store.clone());
         room.restore(records, bans);
         Ok(Arc::new(room))
     }

@@ -1,12 +1,17 @@
 //! `switchboard chat`.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::builder::FalseyValueParser;
 use clap::{Args, ValueEnum};
 
 use crate::chat::rate::Rates;
+use crate::chat::rooms;
+use crate::chat::sessions::Sessions;
+use crate::chat::store::{self, Store};
 use crate::handshake::OriginPolicy;
 use crate::hub::{self, Policy};
 use crate::net::Config;
@@ -15,6 +20,7 @@ use crate::server::chat::{self, Settings};
 use crate::server::shutdown;
 
 use super::Logging;
+use super::config;
 use super::units::{parse_duration, parse_size};
 
 /// The flags of `switchboard chat`.
@@ -53,6 +59,15 @@ pub(super) struct Flags {
     /// The most connections at once
     #[arg(long, env = "SWITCHBOARD_MAX_CONNECTIONS", value_name = "N")]
     max_connections: Option<usize>,
+    /// The most connections from one address, those of this machine not counted
+    #[arg(long, env = "SWITCHBOARD_MAX_CONNECTIONS_PER_IP", value_name = "N")]
+    max_connections_per_ip: Option<usize>,
+    /// How many messages a room keeps for those who come later; 0 is none
+    #[arg(long, env = "SWITCHBOARD_HISTORY", default_value_t = 1000, value_name = "N")]
+    history: usize,
+    /// Where to keep history and bans, so that they survive a restart; without it they don't
+    #[arg(long, env = "SWITCHBOARD_DATA_DIR", value_name = "DIR")]
+    data_dir: Option<PathBuf>,
     /// Another origin whose pages may connect, as scheme://host[:port]; * is any. Pages of this host may anyway
     #[arg(long, env = "SWITCHBOARD_ALLOW_ORIGIN", value_name = "ORIGIN", value_delimiter = ',')]
     allow_origin: Vec<String>,
@@ -65,6 +80,8 @@ pub(super) struct Flags {
     /// Keep compression windows from one message to the next: smaller messages, some 450 KiB a connection
     #[arg(long, env = "SWITCHBOARD_DEFLATE_TAKEOVER", value_parser = FalseyValueParser::new(), conflicts_with = "no_deflate")]
     deflate_takeover: bool,
+    #[command(flatten)]
+    config: config::ConfigFlags,
     #[command(flatten)]
     logging: Logging,
 }
@@ -115,20 +132,40 @@ impl Flags {
             SlowConsumer::DropNewest => Policy::DropNewest,
             SlowConsumer::LatestPerKey => Policy::LatestPerKey,
         };
+        let retention = hub::Retention { messages: self.history, ..hub::Retention::default() };
+        let room = hub::Settings { policy, queue_bytes: self.queue_bytes, retention };
         Ok(Settings {
             config,
-            hub: hub::Settings { policy, queue_bytes: self.queue_bytes, ..hub::Settings::default() },
+            rooms: rooms::Settings { room, ..rooms::Settings::default() },
             rates: Rates { messages: self.rate_messages, bytes: self.rate_bytes },
             max_text: self.max_text,
-            max_connections: self.max_connections,
+            connections: chat::Limits {
+                total: self.max_connections,
+                per_address: self.max_connections_per_ip,
+            },
             shutdown: shutdown::Settings { timeout: self.drain_timeout },
         })
+    }
+}
+
+impl Flags {
+    fn store(&self) -> Result<Option<Arc<Store>>, String> {
+        let Some(folder) = &self.data_dir else { return Ok(None) };
+        let retention = store::Retention { messages: self.history as u64, ..store::Retention::default() };
+        Store::open(folder, retention).map(Some).map_err(|error| error.to_string())
+    }
+
+    /// Made in the runtime.
+    fn sessions(&self) -> Result<Arc<Sessions>, String> {
+        Sessions::new(self.data_dir.as_deref())
+            .map_err(|error| format!("the sessions' key can't be kept: {error}"))
     }
 }
 
 pub(super) fn run(flags: Flags) -> Result<(), String> {
     flags.logging.start();
     let settings = flags.settings()?;
+    let store = flags.store()?;
     let runtime =
         super::runtime(flags.threads).map_err(|error| format!("the runtime can't start: {error}"))?;
     runtime.block_on(async {
@@ -144,7 +181,7 @@ pub(super) fn run(flags: Flags) -> Result<(), String> {
                 std::process::exit(1);
             });
         };
-        chat::serve(listener, settings, stop).await;
+        chat::serve(listener, settings, (store, flags.sessions()?), stop).await;
         Ok(())
     })
 }

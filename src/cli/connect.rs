@@ -10,7 +10,8 @@ use clap::Args;
 use http::{HeaderName, HeaderValue};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Stdout};
 
-use crate::chat::wire::{self, RoomName};
+use crate::chat::room_name::RoomName;
+use crate::chat::wire::plain;
 use crate::net::{Config, Connector, Error, WebSocket};
 use crate::proto::{CloseCode, CloseFrame, Message, Utf8Bytes};
 
@@ -154,7 +155,7 @@ async fn introduce(ws: &mut WebSocket, name: &str, flags: &Flags) -> Result<(), 
     // Without one it has closed, and the conversation ends before it begins.
     let Some(answer) = answer? else { return Ok(()) };
     show(&mut tokio::io::stdout(), &answer, flags).await?;
-    if answer.as_text().is_some_and(wire::is_error) && !io::stdin().is_terminal() {
+    if answer.as_text().is_some_and(plain::is_error) && !io::stdin().is_terminal() {
         // It is refused whatever becomes of the connection.
         let _ = ws.close(None).await;
         return Err(TalkError::NameRefused(name.to_owned()));

@@ -11,6 +11,7 @@ use crate::proto::deflate::DeflateConfig;
 use crate::server::echo;
 
 use super::Logging;
+use super::config;
 use super::units::parse_size;
 
 /// The flags of `switchboard echo`.
@@ -34,6 +35,8 @@ pub(super) struct Flags {
     /// What to write in front of every echo, such as 'Echo: '
     #[arg(long, env = "SWITCHBOARD_PREFIX", value_name = "TEXT")]
     prefix: Option<String>,
+    #[command(flatten)]
+    config: config::ConfigFlags,
     #[command(flatten)]
     logging: Logging,
 }

@@ -1,6 +1,7 @@
 //! The command line: flags read, configuration built, a server called.
 
 mod chat;
+mod config;
 mod connect;
 mod echo;
 mod units;
@@ -30,7 +31,22 @@ enum Command {
 
 /// Runs the program.
 pub fn main() -> ExitCode {
-    let result = match Cli::parse().command {
+    let command = match config::parse::<Cli>(std::env::args_os()) {
+        Ok(config::Parsed::Run(cli)) => cli.command,
+        Ok(config::Parsed::Print(settings)) => {
+            use std::io::Write;
+            // Whoever reads it may have closed its end of the pipe.
+            let _ = write!(std::io::stdout(), "{settings}");
+            return ExitCode::SUCCESS;
+        }
+        Err(config::Failure::CommandLine(error)) => error.exit(),
+        Err(config::Failure::File(error)) => {
+            eprintln!("switchboard: {error}");
+            // As for a wrong flag.
+            return ExitCode::from(2);
+        }
+    };
+    let result = match command {
         Command::Echo(flags) => echo::run(flags),
         Command::Chat(flags) => chat::run(flags),
         Command::Connect(flags) => return connect::run(&flags),
@@ -141,5 +157,15 @@ impl Signals {
     #[cfg(not(unix))]
     async fn stopped(&mut self) {
         let _ = tokio::signal::ctrl_c().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        <Cli as clap::CommandFactory>::command().debug_assert();
     }
 }

@@ -41,7 +41,7 @@ pub use error::{AnswerError, HeadError, OfferError, RequestError, ResponseError}
 pub use extensions::ExtensionError;
 pub use origin::{InvalidOrigin, OriginPolicy};
 pub use refusal::Refused;
-pub use request::Request;
+pub use request::{Body, Request};
 pub use server::{ServerHandshake, UpgradeConfig};
 pub use upgrade::{Accepted, Answer, SubprotocolChoice, Upgrade};
 pub use url::{Url, UrlError};

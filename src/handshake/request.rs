@@ -24,6 +24,15 @@ pub struct Request {
     config: Arc<UpgradeConfig>,
 }
 
+/// Where a request's body ends (RFC 9112 §6.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Body {
+    /// After so many bytes; 0 is no body.
+    Length(u64),
+    /// With the chunk of length 0 (RFC 9112 §7.1).
+    Chunked,
+}
+
 impl Request {
     pub(super) fn parse(
         head: &Head,
@@ -55,6 +64,21 @@ impl Request {
         (self.head, self.remainder)
     }
 
+    /// How its body ends.
+    pub fn body(&self) -> Body {
+        if self.head.headers().contains_key(TRANSFER_ENCODING) {
+            return Body::Chunked;
+        }
+        let length = self.head.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok());
+        // `check_body` has let nothing else than digits through.
+        Body::Length(length.and_then(|digits| digits.parse().ok()).unwrap_or(0))
+    }
+
+    /// Takes what came behind the head, for whoever reads the body; a request to upgrade would lack it.
+    pub fn take_remainder(&mut self) -> Bytes {
+        std::mem::take(&mut self.remainder)
+    }
+
     /// Whether a WebSocket is asked for; if not, this is plain HTTP.
     ///
     /// Over HTTP/1.0 none is: its `Upgrade` is ignored (RFC 9110 §7.8).
@@ -78,7 +102,7 @@ impl Request {
         if !asks_for_websocket(self.head.headers()) {
             return Err(RequestError::NoUpgrade);
         }
-        if has_body(self.head.headers()) {
+        if self.body() != Body::Length(0) {
             return Err(RequestError::UnexpectedBody);
         }
         Upgrade::check(self.head, self.remainder, &self.config)
@@ -155,9 +179,4 @@ fn check_body(version: Version, headers: &HeaderMap) -> Result<(), RequestError>
 fn is_length(digits: &[u8]) -> bool {
     // 19 digits fit a u64.
     (1..=19).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit)
-}
-
-fn has_body(headers: &HeaderMap) -> bool {
-    let has_length = |value: &HeaderValue| value.as_bytes().iter().any(|&digit| digit != b'0');
-    headers.contains_key(TRANSFER_ENCODING) || headers.get(CONTENT_LENGTH).is_some_and(has_length)
 }

@@ -55,7 +55,13 @@ const TURN_MESSAGES: usize = 1024;
 
 impl<C: Content> Part<C> {
     pub(super) fn new() -> Self {
-        Self { slots: Vec::new(), free: Vec::new(), slow: HashSet::new(), cursor: 0, books: Accounting::default() }
+        Self {
+            slots: Vec::new(),
+            free: Vec::new(),
+            slow: HashSet::new(),
+            cursor: 0,
+            books: Accounting::default(),
+        }
     }
 
     /// Where its next turn begins.
@@ -203,7 +209,12 @@ impl<C: Content> Part<C> {
     }
 
     /// Lets a member go, and returns where its messages went.
-    pub(super) fn remove(&mut self, slot: usize, ring: &Ring<C>, audience: &Audience) -> Option<Arc<dyn Outlet>> {
+    pub(super) fn remove(
+        &mut self,
+        slot: usize,
+        ring: &Ring<C>,
+        audience: &Audience,
+    ) -> Option<Arc<dyn Outlet>> {
         let member = self.slots[slot].take()?;
         self.books.abandoned += pending(&member, ring);
         self.slow.remove(&slot);

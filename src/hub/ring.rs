@@ -78,7 +78,9 @@ impl<C: Content> Entry<C> {
     /// The message in a form that it is for.
     pub(super) fn prepared(&self, form: Form) -> Prepared {
         let mut forms = self.forms.lock().unwrap_or_else(PoisonError::into_inner);
-        forms[form.index()].get_or_insert_with(|| self.content.encode(form, self.stamp, self.key.as_deref())).clone()
+        forms[form.index()]
+            .get_or_insert_with(|| self.content.encode(form, self.stamp, self.key.as_deref()))
+            .clone()
     }
 
     fn forget_forms(&self) {

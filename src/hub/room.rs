@@ -178,6 +178,7 @@ impl<C: Content + 'static> Room<C> {
         let seat = self.seat(index);
         let mut part = lock(&seat.part);
         let mut ring = lock(&self.ring);
+        let is_told = announcement.is_some();
         if let Some(announcement) = announcement {
             self.push(&mut ring, announcement);
         }
@@ -197,6 +198,9 @@ impl<C: Content + 'static> Room<C> {
         let seen = look(&View { ring: &mut ring });
         drop(ring);
         drop(part);
+        if is_told {
+            self.call_shards();
+        }
         (Membership { room: self.clone(), index, slot, id, form, is_in }, seen)
     }
 

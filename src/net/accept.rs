@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::handshake::{
-    Answer, Request, RequestError, ServerHandshake, SubprotocolChoice, Upgrade, UpgradeConfig,
+    Answer, Body, Request, RequestError, ServerHandshake, SubprotocolChoice, Upgrade, UpgradeConfig,
 };
 use crate::proto::Role;
 
@@ -139,6 +140,28 @@ impl<S: Stream> HttpRequest<S> {
     /// Whether it asks for a WebSocket.
     pub fn is_upgrade(&self) -> bool {
         self.request.is_upgrade()
+    }
+
+    /// How its body ends.
+    pub fn body(&self) -> Body {
+        self.request.body()
+    }
+
+    /// Takes the body's beginning, as far as it came with the head; the rest is read from the stream.
+    ///
+    /// It is for plain HTTP: a request to upgrade would lack its first frames.
+    pub fn take_remainder(&mut self) -> Bytes {
+        self.request.take_remainder()
+    }
+
+    /// The stream, for its addresses.
+    pub fn stream(&self) -> &S {
+        &self.stream
+    }
+
+    /// The stream, to read a body from it and to write an answer that [`HttpRequest::respond`] then ends.
+    pub fn stream_mut(&mut self) -> &mut S {
+        &mut self.stream
     }
 
     /// Judges it as a request for a WebSocket, and refuses it if it isn't one.

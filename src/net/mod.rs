@@ -16,6 +16,8 @@ mod input;
 #[cfg(any(feature = "client", feature = "server"))]
 mod opening;
 mod reader;
+#[cfg(feature = "client")]
+pub mod reconnecting;
 mod sender;
 mod timeouts;
 mod transport;
@@ -28,6 +30,8 @@ pub use config::Config;
 #[cfg(feature = "client")]
 pub use connect::Connector;
 pub use error::{Error, Timeout, TrySendError};
+#[cfg(feature = "client")]
+pub use reconnecting::Reconnecting;
 pub use sender::{MessageWriter, Permit, Sender};
 pub use timeouts::Timeouts;
 pub use transport::Stream;

@@ -37,6 +37,16 @@ impl CloseCode {
     /// 1014: a gateway got an invalid answer from upstream (IANA).
     pub const BAD_GATEWAY: Self = Self(1014);
 
+    /// A code for private use, 4000 to 4999 (RFC 6455 §7.4.2).
+    ///
+    /// # Panics
+    ///
+    /// For any other; in a constant that doesn't compile.
+    pub const fn private(code: u16) -> Self {
+        assert!(code >= 4000 && code <= 4999, "codes for private use are 4000 to 4999");
+        Self(code)
+    }
+
     /// The code as a number.
     pub const fn get(self) -> u16 {
         self.0

@@ -238,7 +238,9 @@ impl Sender {
         match &self.compressor {
             _ if self.mask.is_some() => None,
             None => Some(Form::Plain),
-            Some(compressor) => (compressor.window_bytes() >= SHARED_WINDOW_BYTES).then(|| shared_form(compressor)),
+            Some(compressor) => {
+                (compressor.window_bytes() >= SHARED_WINDOW_BYTES).then(|| shared_form(compressor))
+            }
         }
     }
 

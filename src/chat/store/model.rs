@@ -247,7 +247,7 @@ fn cut_power(
     let records: Vec<_> = (0..queued).map(|at| here.record(next + at as u64, 10)).collect();
     let durable: Vec<_> =
         records.iter().map(|record| here.store().append(ROOMS[room], &epoch, record)).collect();
-    if queued % 2 == 0 {
+    if queued.is_multiple_of(2) {
         std::thread::yield_now();
     }
     here.disk.cut_power(is_kept);

@@ -20,17 +20,61 @@ pub const MAX_DATA_BYTES: usize = 1024;
 #[allow(missing_docs, reason = "docs/chat-protocol.md describes each with its members")]
 pub enum Request {
     Hello(Hello),
-    Join { room: String, id: Option<String>, after: Option<Position> },
-    Leave { room: String, id: Option<String> },
-    Members { room: String, id: Option<String> },
-    History { room: String, id: Option<String>, after: Option<u64>, before: Option<u64>, limit: Option<usize> },
-    Publish { room: String, id: Option<String>, text: String, key: Option<String> },
-    Signal { room: String, data: Value },
-    Delete { room: String, id: Option<String>, offset: u64 },
-    Kick { room: String, id: Option<String>, name: String, reason: Option<String> },
-    Ban { room: String, id: Option<String>, name: String, seconds: u64, reason: Option<String> },
-    Refresh { id: Option<String>, token: String },
-    Ping { id: Option<String> },
+    Join {
+        room: String,
+        id: Option<String>,
+        after: Option<Position>,
+    },
+    Leave {
+        room: String,
+        id: Option<String>,
+    },
+    Members {
+        room: String,
+        id: Option<String>,
+    },
+    History {
+        room: String,
+        id: Option<String>,
+        after: Option<u64>,
+        before: Option<u64>,
+        limit: Option<usize>,
+    },
+    Publish {
+        room: String,
+        id: Option<String>,
+        text: String,
+        key: Option<String>,
+    },
+    Signal {
+        room: String,
+        data: Value,
+    },
+    Delete {
+        room: String,
+        id: Option<String>,
+        offset: u64,
+    },
+    Kick {
+        room: String,
+        id: Option<String>,
+        name: String,
+        reason: Option<String>,
+    },
+    Ban {
+        room: String,
+        id: Option<String>,
+        name: String,
+        seconds: u64,
+        reason: Option<String>,
+    },
+    Refresh {
+        id: Option<String>,
+        token: String,
+    },
+    Ping {
+        id: Option<String>,
+    },
 }
 
 /// How a client begins.
@@ -352,14 +396,19 @@ fn explain(text: &str, error: &serde_json::Error) -> Failure {
             Code::BadRequest,
             format!("a JSON object with a `type` is expected here, such as {{\"type\":\"ping\"}}: {error}"),
         ),
-        Some(Value::String(kind)) if !KINDS.contains(&kind.as_str()) => (
-            Code::UnknownType,
-            format!("there is no {:?} here: {}", shorten(kind), KINDS.join(", ")),
-        ),
+        Some(Value::String(kind)) if !KINDS.contains(&kind.as_str()) => {
+            (Code::UnknownType, format!("there is no {:?} here: {}", shorten(kind), KINDS.join(", ")))
+        }
         Some(_) => (Code::BadRequest, format!("this can't be read: {error}")),
     };
     let short = |text: &String| text.len() <= MAX_ID_BYTES;
-    Failure { id: member("id").filter(short), room: member("room").filter(short), code, message, retry_after: None }
+    Failure {
+        id: member("id").filter(short),
+        room: member("room").filter(short),
+        code,
+        message,
+        retry_after: None,
+    }
 }
 
 fn shorten(text: &str) -> String {

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use crate::hub::Missed;
 use crate::chat::name::UserName;
+use crate::hub::Missed;
 use crate::proto::{Message, Prepared};
 
 /// The answer to a name.

@@ -1,0 +1,479 @@
+//! A user who speaks JSON: hello first, then requests and answers until one side ends it.
+
+mod requests;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::chat::content;
+use crate::chat::name::UserName;
+use crate::chat::rate::{RateLimit, Verdict};
+use crate::chat::rights::Rights;
+use crate::chat::room::{Contact, Order, Place, Receipt, Room, Snapshot};
+use crate::chat::room_name::RoomName;
+use crate::chat::sessions::Held;
+use crate::chat::store::StoreError;
+use crate::chat::wire::json::{
+    Answer, Code, Credentials, Failure, Hello, Limits, MemberName, Position, Request,
+};
+use crate::hub::{self, Missed};
+use crate::net::{Error, TrySendError};
+use crate::proto::{CloseCode, CloseFrame, Message, Prepared};
+
+use super::{Chat, DISCONNECTED, Line, NAME_TIMEOUT, TAKEN_OVER, connections};
+
+/// A user.
+pub(super) struct User {
+    line: Line,
+    /// The path's.
+    room: RoomName,
+}
+
+/// A user who has said hello.
+struct Client<'a> {
+    chat: &'a Chat,
+    known: &'a connections::Place,
+    line: Line,
+    name: UserName,
+    session: Credentials,
+    contact: Arc<dyn Contact>,
+    rights: Rights,
+    /// Bounded by `MAX_ROOMS`.
+    places: BTreeMap<RoomName, Place>,
+    /// What the socket had no room for. While there is any nothing is read.
+    answers: VecDeque<Prepared>,
+    /// What waits for the disk. Bounded by `MAX_UNSTORED`.
+    receipts: VecDeque<Unstored>,
+}
+
+/// Something that was said and waits for the disk.
+struct Unstored {
+    id: Option<String>,
+    room: Arc<Room>,
+    receipt: Receipt,
+}
+
+/// In how many rooms one connection may be.
+const MAX_ROOMS: usize = 128;
+
+/// How much of what a connection said may wait for the disk.
+const MAX_UNSTORED: usize = 1024;
+
+/// How many hellos may be refused.
+const MAX_HELLOS: u32 = 3;
+
+/// Why a session ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// For good: it closed, or was closed.
+    Gone,
+    /// Its connection was lost: it may come back.
+    Lost,
+}
+
+impl User {
+    pub(super) fn new(line: Line, room: RoomName) -> Self {
+        Self { line, room }
+    }
+
+    pub(super) async fn run(mut self, chat: &Chat, known: &connections::Place) -> Result<(), Error> {
+        let greeting = Box::pin(tokio::time::timeout(NAME_TIMEOUT, self.greet(chat, known))).await;
+        let (hello, name, session, held) = match greeting {
+            Ok(Ok(Some(greeted))) => greeted,
+            Ok(Ok(None)) => return self.line.receiver.closed().await,
+            Ok(Err(error)) => return Err(error),
+            Err(_) => {
+                let frame = CloseFrame::new(CloseCode::POLICY_VIOLATION, "no hello came in time");
+                self.line.sender.close(frame.ok())?;
+                return self.line.receiver.closed().await;
+            }
+        };
+        let contact: Arc<dyn Contact> = self.line.mailbox.clone();
+        let mut client = Client {
+            chat,
+            known,
+            line: self.line,
+            name,
+            session,
+            contact,
+            rights: Rights::of_anybody(),
+            places: BTreeMap::new(),
+            answers: VecDeque::new(),
+            receipts: VecDeque::new(),
+        };
+        let result = client.serve(self.room, hello, held).await;
+        client.end(result).await
+    }
+
+    /// Waits for a hello that can be had; `None` if the connection ends before.
+    #[allow(clippy::type_complexity, reason = "it is taken apart at once")]
+    async fn greet(
+        &mut self,
+        chat: &Chat,
+        known: &connections::Place,
+    ) -> Result<Option<(Hello, UserName, Credentials, Option<Held>)>, Error> {
+        for _ in 0..MAX_HELLOS {
+            let Some(message) = self.line.receiver.recv().await? else { return Ok(None) };
+            let Some(text) = message.as_text() else {
+                self.line.sender.close(not_text())?;
+                return Ok(None);
+            };
+            let failure = match Request::parse(text) {
+                Ok(Request::Hello(hello)) => match self.admit(chat, hello, known).await {
+                    Ok(admitted) => return Ok(Some(admitted)),
+                    Err(failure) => failure,
+                },
+                Ok(request) => {
+                    let why = "say hello first: {\"type\":\"hello\",\"name\":\"…\"}";
+                    failure(&request, Code::HelloFirst, why)
+                }
+                Err(failure) => failure,
+            };
+            self.line.sender.send_prepared(&failure.encode()).await?;
+        }
+        let frame = CloseFrame::new(CloseCode::POLICY_VIOLATION, "three hellos were refused");
+        self.line.sender.close(frame.ok())?;
+        Ok(None)
+    }
+
+    /// Finds out who it is, and takes over what there is of their session.
+    async fn admit(
+        &self,
+        chat: &Chat,
+        hello: Hello,
+        _known: &connections::Place,
+    ) -> Result<(Hello, UserName, Credentials, Option<Held>), Failure> {
+        let wrong =
+            |code, message: String| Failure { id: None, room: None, code, message, retry_after: None };
+        let name = UserName::parse(hello.name.as_deref().unwrap_or_default())
+            .map_err(|error| wrong(Code::NameInvalid, error.to_string()))?;
+        let ours = hello.session.clone().filter(|session| chat.sessions.verify(session));
+        let session = ours.unwrap_or_else(|| chat.sessions.create());
+        let contact: Arc<dyn Contact> = self.line.mailbox.clone();
+        let held = chat.sessions.take_over(&session.id, &contact).await;
+        // By another name it is somebody new; those who see the old one are told that it left.
+        let held = held.filter(|held| held.name == name);
+        if held.is_none() {
+            // The name may be another's: said now, while the hello can be said again.
+            let room = match chat.rooms.get(&self.room).await {
+                Ok(room) => room,
+                Err(error) => {
+                    chat.sessions.end(&session.id, &contact);
+                    return Err(wrong(Code::Unavailable, error.to_string()));
+                }
+            };
+            if let Some((code, message, retry_after)) = room.objection(&name) {
+                chat.sessions.end(&session.id, &contact);
+                return Err(Failure { retry_after, ..wrong(code, message) });
+            }
+        }
+        Ok((hello, name, session, held))
+    }
+}
+
+impl Client<'_> {
+    async fn serve(&mut self, room: RoomName, hello: Hello, held: Option<Held>) -> Result<End, Error> {
+        self.welcome(held.is_some());
+        let Hello { after, mut rooms, .. } = hello;
+        if let Some(after) = after {
+            rooms.insert(room.as_str().to_owned(), after);
+        }
+        for presence in held.into_iter().flat_map(|held| held.presences) {
+            let at = presence.room().clone();
+            let after = rooms.get(at.name().as_str());
+            let (place, snapshot) = at.rejoin(presence, self.ends(at.name()), after);
+            self.enter(place, snapshot, None);
+        }
+        if !self.places.contains_key(&room) {
+            let after = rooms.get(room.as_str()).cloned();
+            if let Err(failure) = self.join(&room, None, after.as_ref()).await {
+                self.answer(failure.encode());
+            }
+        }
+        self.talk().await
+    }
+
+    fn welcome(&mut self, resumed: bool) {
+        let settings = &self.chat.settings;
+        let welcome = Answer::Welcome {
+            name: self.name.as_str(),
+            connection: self.known.id(),
+            session: &self.session,
+            resumed,
+            moderator: self.rights.moderate != crate::chat::rights::Patterns::none(),
+            limits: Limits {
+                text: settings.max_text,
+                message_bytes: settings.config.limits.max_message_bytes,
+                rooms: MAX_ROOMS,
+                signal_bytes: crate::chat::wire::json::MAX_DATA_BYTES,
+            },
+            server: concat!("switchboard/", env!("CARGO_PKG_VERSION")),
+        }
+        .encode();
+        self.answer(welcome);
+    }
+
+    /// Reads requests until the session ends.
+    async fn talk(&mut self) -> Result<End, Error> {
+        let mut rate = RateLimit::new(self.chat.settings.rates, Instant::now());
+        loop {
+            self.flush()?;
+            let is_free = self.answers.is_empty() && self.receipts.len() < MAX_UNSTORED;
+            tokio::select! {
+                orders = self.line.mailbox.next() => {
+                    if let Some(end) = self.obey(orders)? {
+                        return Ok(end);
+                    }
+                }
+                stored = next_stored(&mut self.receipts), if !self.receipts.is_empty() => {
+                    self.acknowledge(stored);
+                }
+                room = self.line.sender.room(), if !self.answers.is_empty() => room?,
+                message = self.line.receiver.recv(), if is_free => {
+                    let Some(message) = message? else { return Ok(End::Gone) };
+                    if let Some(end) = self.receive(&message).await? {
+                        return Ok(end);
+                    }
+                    match rate.count(message.len(), Instant::now()) {
+                        Verdict::Fine => {}
+                        verdict => if let Some(end) = Box::pin(self.slow_down(verdict)).await? {
+                            return Ok(end);
+                        },
+                    }
+                }
+            }
+        }
+    }
+
+    async fn receive(&mut self, message: &Message) -> Result<Option<End>, Error> {
+        let Some(text) = message.as_text() else {
+            self.line.sender.close(not_text())?;
+            return Ok(Some(End::Gone));
+        };
+        let done = match Request::parse(text) {
+            // Boxed: most of the time nothing is asked.
+            Ok(request) => Box::pin(self.handle(request)).await,
+            Err(failure) => Err(failure),
+        };
+        if let Err(failure) = done {
+            self.answer(failure.encode());
+        }
+        Ok(None)
+    }
+
+    /// Reads no further for a while, if the user says too much; what others say goes on coming.
+    async fn slow_down(&mut self, verdict: Verdict) -> Result<Option<End>, Error> {
+        let delay = match verdict {
+            Verdict::Fine => return Ok(None),
+            Verdict::Delay(delay) => delay,
+            Verdict::Abuse => {
+                let frame = CloseFrame::new(CloseCode::POLICY_VIOLATION, "too many messages for too long");
+                self.line.sender.close(frame.ok())?;
+                return Ok(Some(End::Gone));
+            }
+        };
+        let end = tokio::time::Instant::now() + delay;
+        loop {
+            self.flush()?;
+            tokio::select! {
+                orders = self.line.mailbox.next() => {
+                    if let Some(end) = self.obey(orders)? {
+                        return Ok(Some(end));
+                    }
+                }
+                stored = next_stored(&mut self.receipts), if !self.receipts.is_empty() => {
+                    self.acknowledge(stored);
+                }
+                room = self.line.sender.room(), if !self.answers.is_empty() => room?,
+                () = tokio::time::sleep_until(end) => return Ok(None),
+            }
+        }
+    }
+
+    fn obey(&mut self, orders: Vec<Order>) -> Result<Option<End>, Error> {
+        for order in orders {
+            match order {
+                Order::Kick { room, by, reason } => {
+                    if self.places.remove(&room).is_some() {
+                        let kicked =
+                            Answer::Kicked { room: room.as_str(), by: &by, reason: reason.as_deref() };
+                        self.answer(kicked.encode());
+                        self.describe();
+                    }
+                }
+                Order::Disconnect => {
+                    let frame = CloseFrame::new(DISCONNECTED, "an administrator disconnected you");
+                    self.line.sender.close(frame.ok())?;
+                    return Ok(Some(End::Gone));
+                }
+                Order::GiveUp => {
+                    let frame = CloseFrame::new(TAKEN_OVER, "another connection took the session over");
+                    self.line.sender.close(frame.ok())?;
+                    return Ok(Some(End::Lost));
+                }
+                // It is closed already.
+                Order::TooSlow => return Ok(Some(End::Gone)),
+            }
+        }
+        Ok(None)
+    }
+
+    /// The session ends, or is held for whoever comes back.
+    async fn end(mut self, result: Result<End, Error>) -> Result<(), Error> {
+        let places = std::mem::take(&mut self.places);
+        let is_out = places.values().any(|place| !place.membership().is_in() && self.line.sender.is_closed());
+        let end = match &result {
+            Ok(end) => *end,
+            // A connection that closed itself, fell silent or broke the rules is no accident.
+            Err(Error::Lost | Error::Io(_)) if !is_out => End::Lost,
+            Err(_) => End::Gone,
+        };
+        if self.chat.connections.is_shutting_down() {
+            places.into_values().for_each(Place::leave_quietly);
+        } else if end == End::Lost {
+            let presences = places.into_values().map(Place::hold).collect();
+            self.chat.sessions.hold(&self.session.id, &self.contact, self.name, presences);
+        } else {
+            drop(places);
+            self.chat.sessions.end(&self.session.id, &self.contact);
+        }
+        result?;
+        self.line.receiver.closed().await
+    }
+
+    /// Where a room's messages go.
+    fn ends(&self, room: &RoomName) -> (Arc<dyn hub::Outlet>, hub::Form, Arc<dyn Contact>) {
+        let room = room.clone();
+        let outlet = self.line.outlet(move |&Missed { count, first, last }| {
+            Answer::Missed { room: room.as_str(), count, first, last }.encode()
+        });
+        (outlet, content::JSON, self.contact.clone())
+    }
+
+    /// Is in a room from now on.
+    fn enter(&mut self, place: Place, snapshot: Snapshot, id: Option<&str>) {
+        let room = place.room().clone();
+        let Snapshot { offset, history, is_complete, people } = &snapshot;
+        let joined = Answer::Joined {
+            room: room.name().as_str(),
+            id,
+            offset: *offset,
+            epoch: room.epoch(),
+            complete: *is_complete,
+            history: history.iter().filter_map(|entry| content::of_history(entry)).collect(),
+            version: people.version,
+            members: people.names.iter().map(|name| MemberName { name }).collect(),
+            count: people.count,
+        }
+        .encode();
+        self.answer(joined);
+        self.places.insert(room.name().clone(), place);
+        self.describe();
+        if let Some(place) = self.places.get(room.name()) {
+            place.begin();
+        }
+    }
+
+    fn describe(&self) {
+        self.known.describe(self.name.as_str(), self.places.keys().map(RoomName::as_str));
+    }
+
+    async fn join(
+        &mut self,
+        name: &RoomName,
+        id: Option<&str>,
+        after: Option<&Position>,
+    ) -> Result<(), Failure> {
+        let wrong = |code, message: String| Failure {
+            id: id.map(str::to_owned),
+            room: Some(name.as_str().to_owned()),
+            code,
+            message,
+            retry_after: None,
+        };
+        if !self.rights.join.contain(name) {
+            return Err(wrong(Code::Forbidden, "your token doesn't let you into this room".into()));
+        }
+        if self.places.len() >= MAX_ROOMS {
+            return Err(wrong(Code::TooManyRooms, format!("you are in {MAX_ROOMS} rooms: leave one")));
+        }
+        let room = self.chat.rooms.get(name).await;
+        let room = room.map_err(|error| wrong(Code::Unavailable, error.to_string()))?;
+        match room.join(&self.name, self.ends(name), after) {
+            Ok((place, snapshot)) => {
+                self.enter(place, snapshot, id);
+                Ok(())
+            }
+            Err(error) => {
+                let (code, message, retry_after) = Room::explain(&error);
+                Err(Failure { retry_after, ..wrong(code, message) })
+            }
+        }
+    }
+
+    /// Says something, in its turn.
+    fn answer(&mut self, answer: Prepared) {
+        self.answers.push_back(answer);
+    }
+
+    /// Sends what there is room for.
+    fn flush(&mut self) -> Result<(), Error> {
+        while let Some(answer) = self.answers.front() {
+            match self.line.sender.try_send_prepared(answer) {
+                Ok(()) => drop(self.answers.pop_front()),
+                Err(TrySendError::Full(())) => return Ok(()),
+                Err(TrySendError::Refused(error)) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// What was said is on disk, or can't be.
+    fn acknowledge(&mut self, stored: Result<(), StoreError>) {
+        let Some(Unstored { id, room, receipt }) = self.receipts.pop_front() else { return };
+        let answer = match stored {
+            Ok(()) => acknowledgement(id.as_deref(), &room, &receipt),
+            Err(error) => {
+                if let Some(id) = &id {
+                    room.unsay(&self.session.id, id);
+                }
+                let message = format!("the message can't be kept: {error}");
+                let (room, code) = (Some(room.name().as_str().to_owned()), Code::Unavailable);
+                Failure { id, room, code, message, retry_after: Some(1) }.encode()
+            }
+        };
+        self.answer(answer);
+    }
+}
+
+/// Waits for the disk to have the first of them.
+///
+/// # Cancel safety
+///
+/// Dropped it changes nothing.
+async fn next_stored(receipts: &mut VecDeque<Unstored>) -> Result<(), StoreError> {
+    match receipts.front_mut().and_then(|first| first.receipt.durable.as_mut()) {
+        Some(durable) => durable.await,
+        None => Ok(()),
+    }
+}
+
+fn acknowledgement(id: Option<&str>, room: &Room, receipt: &Receipt) -> Prepared {
+    let Receipt { offset, time, is_duplicate, .. } = *receipt;
+    Answer::Ack { id, room: room.name().as_str(), offset, time, duplicate: is_duplicate }.encode()
+}
+
+fn not_text() -> Option<CloseFrame> {
+    CloseFrame::new(CloseCode::UNSUPPORTED_DATA, "only text messages are understood here").ok()
+}
+
+fn failure(request: &Request, code: Code, message: impl Into<String>) -> Failure {
+    Failure {
+        id: request.id().map(str::to_owned),
+        room: request.room().map(str::to_owned),
+        code,
+        message: message.into(),
+        retry_after: None,
+    }
+}
