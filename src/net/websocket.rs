@@ -133,6 +133,8 @@ impl<S: Stream> WebSocket<S> {
 
     /// Receives the next piece of a message as its bytes arrive: text checked, compressed data inflated.
     ///
+    /// While more than 256 compressed messages are under way in the process, those past that number come whole.
+    ///
     /// # Errors
     ///
     /// As [`WebSocket::recv`].
