@@ -67,7 +67,8 @@ impl Decompressor {
             Role::Client => (params.server_max_window_bits, params.server_no_context_takeover),
         };
         let max_collected_bytes = u32::try_from(max_collected_bytes).unwrap_or(u32::MAX);
-        Self { bits, takeover: !no_takeover, max_collected_bytes, stream: None }
+        // The fields of `DeflateParams` may hold anything; a window that can't be would be a shift too far.
+        Self { bits: bits.clamp(8, 15), takeover: !no_takeover, max_collected_bytes, stream: None }
     }
 
     /// Takes bytes of a message from the front of `input` and appends at most `max_out` inflated ones to `out`.
