@@ -9,4 +9,6 @@ pub mod inflate;
 pub mod scripted;
 #[cfg(feature = "cli")]
 pub mod server;
+#[cfg(any(feature = "client", feature = "server"))]
+pub mod tls_like;
 pub mod wire;
