@@ -340,7 +340,8 @@ async fn read_request<S: Stream>(stream: &mut S, mut handshake: ServerHandshake)
     loop {
         buffer.clear();
         if stream.read_buf(&mut buffer).await? == 0 {
-            return Err(Error::Lost);
+            let has_begun = handshake.has_begun();
+            return Err(if has_begun { RequestError::Unfinished.into() } else { Error::Lost });
         }
         if let Some(request) = handshake.receive(&buffer)? {
             return Ok(request);
