@@ -8,10 +8,11 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use common::scripted::{Act, Scripted, settle};
-use futures_util::StreamExt;
+use futures_util::{FutureExt, StreamExt};
 use switchboard::net::Timeout;
+use switchboard::testing::Pair;
 use switchboard::{Config, Error, Kind, Message, Role, WebSocket};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 mod common;
 
@@ -317,4 +318,113 @@ async fn who_gives_a_peer_up_is_told_which_deadline_it_missed() {
     assert!(matches!(flushed, Err(Error::Timeout(Timeout::Write))), "{flushed:?}");
     let received = received.await.unwrap();
     assert!(matches!(received, Err(Error::Timeout(Timeout::Write))), "{received:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn pongs_have_room_where_data_has_none() {
+    let stream = Scripted::new();
+    let mut config = Config::default();
+    config.limits.max_queued_bytes = 1000;
+    let (sender, mut receiver) = stream.connect(Role::Server, &config).split();
+    stream.act(Act::Block);
+    let mut queued = 0;
+    while sender.try_send(vec![7; 100]).is_ok() {
+        queued += 1;
+    }
+    // More Pings than Pongs may wait: 32 have theirs, and of the rest the newest.
+    for number in 0..40 {
+        stream.input(&[0x89, 0x81, 0, 0, 0, 0, number]);
+    }
+    stream.input(b"\x81\x80\0\0\0\0");
+    assert_eq!(receiver.recv().await.unwrap(), Some(Message::text("")));
+    assert!(sender.try_send("no room").is_err());
+    stream.act(Act::TakeAll);
+    settle().await;
+    let state = stream.state();
+    let pongs: Vec<u8> = state.written[queued * 102..].chunks(3).map(|pong| pong[2]).collect();
+    assert_eq!(pongs, (0..32).chain([39]).collect::<Vec<u8>>());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_takes_nothing_has_failed() {
+    let stream = Scripted::new();
+    let mut ws = server(&stream);
+    stream.act(Act::Take(0));
+    ws.send("x").await.unwrap();
+    let error = ws.recv().await.unwrap_err();
+    assert!(matches!(&error, Error::Io(error) if error.kind() == std::io::ErrorKind::WriteZero), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_shorter_of_two_deadlines_ends_a_close_that_is_stuck() {
+    for (close, write) in [(5, 30), (60, 20)] {
+        let stream = Scripted::new();
+        let mut config = Config::default();
+        config.timeouts.close = Some(Duration::from_secs(close));
+        config.timeouts.write = Some(Duration::from_secs(write));
+        let mut ws = stream.connect(Role::Server, &config);
+        stream.act(Act::Block);
+        ws.send("x").await.unwrap();
+        let start = tokio::time::Instant::now();
+        let error = ws.close(None).await.unwrap_err();
+        assert_eq!(start.elapsed().as_secs(), close.min(write));
+        let expected = if close < write { Timeout::Close } else { Timeout::Write };
+        assert!(matches!(error, Error::Timeout(timeout) if timeout == expected), "{error}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_after_a_close_is_read_and_dropped() {
+    let stream = Scripted::new();
+    let mut ws = server(&stream);
+    stream.input(b"\x88\x82\0\0\0\0\x03\xe8\x81\x81\0\0\0\0a");
+    stream.input(&[0xff; 300_000]);
+    assert_eq!(ws.recv().await.unwrap(), None);
+    assert_eq!(ws.recv().await.unwrap(), None);
+    let mut close = pin!(ws.close(None));
+    assert!((&mut close).now_or_never().is_none(), "the peer's side is still open");
+    stream.end();
+    close.await.unwrap();
+    assert_eq!(stream.state().written, b"\x88\x02\x03\xe8");
+}
+
+#[tokio::test]
+async fn a_peer_that_does_not_end_the_connection_is_reset() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut peer = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let (ours, _) = listener.accept().await.unwrap();
+    let mut config = Config::default();
+    config.timeouts.close = Some(Duration::from_millis(30));
+    let mut ws = WebSocket::from_parts(ours, Role::Server, Default::default(), &config, Vec::new()).unwrap();
+    // The peer answers the Close, and then leaves its side open.
+    peer.write_all(b"\x88\x80\0\0\0\0").await.unwrap();
+    let error = ws.close(None).await.unwrap_err();
+    assert!(matches!(error, Error::Timeout(Timeout::Close)), "{error}");
+    let mut end = [0; 2];
+    peer.read_exact(&mut end).await.unwrap();
+    assert_eq!(end, [0x88, 0]);
+    let lost = loop {
+        if let Err(error) = peer.write_all(b"still there?").await {
+            break error;
+        }
+    };
+    let lost = lost.kind();
+    assert!(matches!(lost, std::io::ErrorKind::ConnectionReset | std::io::ErrorKind::BrokenPipe), "{lost}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn more_pieces_than_a_write_takes_arrive_in_order() {
+    let mut pair = Pair::default();
+    pair.server.limits.max_queued_bytes = 4 << 20;
+    let (mut client, server) = pair.join().unwrap();
+    let (sender, _receiver) = server.split();
+    for number in 0..200u8 {
+        // By reference, each behind a header of its own: 400 pieces.
+        sender.feed(vec![number; 5000]).await.unwrap();
+    }
+    let flush = tokio::spawn(async move { sender.flush().await });
+    for number in 0..200u8 {
+        assert_eq!(client.recv().await.unwrap(), Some(Message::binary(vec![number; 5000])));
+    }
+    flush.await.unwrap().unwrap();
 }
