@@ -481,26 +481,6 @@ proptest! {
     }
 
     #[test]
-    fn chunks_make_no_difference(
-        frames in proptest::collection::vec((any::<u8>(), any::<Vec<u8>>()), 0..6),
-        noise: Vec<u8>,
-        deflate: bool,
-        chunks in proptest::collection::vec(1usize..20, 1..4),
-    ) {
-        let mut wire = Wire::client();
-        for (first, payload) in &frames {
-            // Mostly frames that make sense, so that it goes beyond the first.
-            let first = if first & 0x70 == 0x70 { *first } else { [0x81, 0x82, 0x01, 0x00, 0x80, 0x89, 0xc2, 0x8a][usize::from(first & 7)] };
-            wire.frame(first, payload);
-        }
-        wire.bytes.extend(&noise);
-        let receiver = || if deflate { server().with_deflate(DeflateParams::default()) } else { server() };
-        let whole = receive(&mut receiver(), &wire.bytes, &[]);
-        prop_assert_eq!(&receive(&mut receiver(), &wire.bytes, &[1]), &whole);
-        prop_assert_eq!(&receive(&mut receiver(), &wire.bytes, &chunks), &whole);
-    }
-
-    #[test]
     fn pieces_make_up_the_message(
         messages in messages(),
         params in params(),
@@ -533,22 +513,5 @@ proptest! {
             rest = after;
         }
         prop_assert_eq!(received, messages);
-    }
-
-    #[test]
-    fn no_bytes_panic_or_exceed_a_limit(bytes: Vec<u8>, is_client: bool, deflate: bool, chunks in proptest::collection::vec(1usize..50, 1..4)) {
-        let role = if is_client { Role::Client } else { Role::Server };
-        let mut limits = Limits::default();
-        limits.max_message_bytes = 100;
-        let mut receiver = Receiver::new(role, limits);
-        if deflate {
-            receiver = receiver.with_deflate(DeflateParams::default());
-        }
-        let (events, _) = receive(&mut receiver, &bytes, &chunks);
-        for event in events {
-            if let Event::Message(message) = event {
-                prop_assert!(message.len() <= 100);
-            }
-        }
     }
 }

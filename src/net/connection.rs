@@ -312,7 +312,7 @@ impl<S: Stream> Connection<S> {
     }
 
     /// Puts the connection on the flusher's list.
-    fn list(&self) {
+    pub(super) fn list(&self) {
         // Looked at first: a write to what is true already would cost every deferred message an atomic.
         if !self.is_listed.load(Ordering::Acquire) && !self.is_listed.swap(true, Ordering::AcqRel) {
             self.helpers.flush_soon(self.weak());
@@ -345,6 +345,8 @@ impl<S: Stream> Connection<S> {
         self.has_output.store(true, Ordering::Release);
         let before = write.out.written_total();
         let result = self.poll_write_out(write);
+        // A waiter that is woken looks again and may come back here: without progress two would wake each other.
+        let has_progress = result.is_ready() || write.out.written_total() > before;
         match result {
             Poll::Ready(Ok(())) => {
                 write.clocks.unblock();
@@ -353,7 +355,8 @@ impl<S: Stream> Connection<S> {
             Poll::Ready(Err(error)) => return self.fail_locked(write, Failure::from(&error)),
             Poll::Pending => self.on_blocked(write, before),
         }
-        let may_wake = write.out.queued_bytes() == 0 || write.has_room_in_bytes(&self.settings.limits);
+        let may_wake =
+            has_progress && (write.out.queued_bytes() == 0 || write.has_room_in_bytes(&self.settings.limits));
         if may_wake { Wakes(std::mem::take(&mut write.waiters)) } else { Wakes::default() }
     }
 
@@ -458,15 +461,16 @@ impl<S: Stream> Connection<S> {
         }
         self.has_failed.store(true, Ordering::Release);
         self.has_output.store(false, Ordering::Release);
+        if let Some(reader) = self.reader.take() {
+            // It waits for nothing any more, in no place among the others: any ticket does.
+            write.waiters.get_or_insert_default().push((Ticket::MIN, reader));
+        }
         Wakes(std::mem::take(&mut write.waiters))
     }
 
-    /// Frees the socket, with a reset if the peer didn't take what it should have.
-    pub(super) fn free(&self, failure: Failure, is_abort: bool) {
+    /// Frees the socket.
+    pub(super) fn free(&self, failure: Failure) {
         let mut write = self.lock();
-        if let (Some(transport), true) = (&write.transport, is_abort) {
-            transport.abort();
-        }
         let transport = write.transport.take();
         let wakes = self.fail_locked(&mut write, failure);
         drop(write);

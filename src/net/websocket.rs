@@ -133,6 +133,8 @@ impl<S: Stream> WebSocket<S> {
 
     /// Receives the next piece of a message as its bytes arrive: text checked, compressed data inflated.
     ///
+    /// While more than 256 compressed messages are under way in the process, those past that number come whole.
+    ///
     /// # Errors
     ///
     /// As [`WebSocket::recv`].
@@ -301,12 +303,12 @@ impl<S: Stream> std::fmt::Debug for WebSocket<S> {
     }
 }
 
-/// Ends after the peer's Close, or with an error.
+/// Ends after the peer's Close, or after one error.
 impl<S: Stream> MessageStream for WebSocket<S> {
     type Item = Result<Message, Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.halves.reader.poll_message(cx).map(Result::transpose)
+        self.halves.reader.poll_item(cx)
     }
 }
 
@@ -422,12 +424,12 @@ impl<S: Stream> std::fmt::Debug for Receiver<S> {
     }
 }
 
-/// Ends after the peer's Close, or with an error.
+/// Ends after the peer's Close, or after one error.
 impl<S: Stream> MessageStream for Receiver<S> {
     type Item = Result<Message, Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.reader.poll_message(cx).map(Result::transpose)
+        self.reader.poll_item(cx)
     }
 }
 

@@ -5,6 +5,10 @@
 #[cfg(feature = "cli")]
 pub mod client;
 pub mod inflate;
+#[cfg(any(feature = "client", feature = "server"))]
+pub mod scripted;
 #[cfg(feature = "cli")]
 pub mod server;
+#[cfg(any(feature = "client", feature = "server"))]
+pub mod tls_like;
 pub mod wire;

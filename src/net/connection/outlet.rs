@@ -197,7 +197,10 @@ impl<S: Stream> Outlet for Connection<S> {
         target: &mut Option<u64>,
     ) -> Poll<Result<(), Error>> {
         let mut write = self.lock();
-        let target = *target.get_or_insert(write.out.queued_total());
+        let target = target.get_or_insert(write.out.queued_total());
+        // What was cut in the meantime isn't waited for.
+        *target = write.out.queued_total().min(*target);
+        let target = *target;
         if write.failure.is_none() && self.has_output() {
             let wakes = self.write_out(&mut write);
             drop(write);
@@ -290,9 +293,12 @@ impl<S: Stream> Connection<S> {
             return Poll::Ready(Ok(()));
         }
         write.wait(cx, ticket);
+        let is_full = !write.has_room_in_bytes(&self.settings.limits);
         drop(write);
-        // The queue may be full of what was deferred or fed: nobody else might write it.
-        self.list();
+        if is_full {
+            // Of what was deferred or fed, perhaps: nobody else might write it.
+            self.list();
+        }
         Poll::Pending
     }
 
