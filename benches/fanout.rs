@@ -21,7 +21,7 @@ use load::Server;
 use room::members::{self, Door};
 
 /// Members, and messages at once.
-const CELLS: [(usize, [usize; 2]); 3] = [(100, [1, 16]), (1_000, [1, 8]), (10_000, [1, 4])];
+const CELLS: &str = "100x1,100x16,1000x1,1000x8,10000x1,10000x4";
 
 const WINDOW: Duration = Duration::from_millis(300);
 
@@ -49,23 +49,28 @@ fn main() -> io::Result<()> {
         std::process::exit(status.code().unwrap_or(1));
     }
     let rounds = std::env::var("FANOUT_ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(20);
-    let chosen = std::env::var("FANOUT_CELLS").ok();
+    let cells = std::env::var("FANOUT_CELLS").unwrap_or_else(|_| CELLS.to_owned());
+    let cells = cells.split(',').map(parse_cell).collect::<io::Result<Vec<_>>>()?;
     println!(
         "members × burst, server: µs of CPU a delivery, median latency in ms; and their ratios to the bare loop's"
     );
-    for (members, bursts) in CELLS {
-        let is_chosen = |burst: &usize| {
-            let name = format!("{members}x{burst}");
-            chosen.as_ref().is_none_or(|chosen| chosen.split(',').any(|cell| cell == name))
-        };
-        let bursts: Vec<_> = bursts.into_iter().filter(is_chosen).collect();
+    for cells in cells.chunk_by(|(one, _), (other, _)| one == other) {
+        let members = cells[0].0;
+        let bursts: Vec<_> = cells.iter().map(|&(_, burst)| burst).collect();
         if members + OTHER_FILES > files::most()? {
             println!("{members:>6} members need as many open files: raise the hard limit (ulimit -H -n)");
-        } else if !bursts.is_empty() {
+        } else {
             room_of(members, &bursts, rounds)?;
         }
     }
     Ok(())
+}
+
+/// Reads `1000x8`.
+fn parse_cell(cell: &str) -> io::Result<(usize, usize)> {
+    let explain = || io::Error::other(format!("{cell:?} is no cell: write members x burst, such as 1000x8"));
+    let (members, burst) = cell.split_once('x').ok_or_else(explain)?;
+    Ok((members.parse().map_err(|_| explain())?, burst.parse().map_err(|_| explain())?))
 }
 
 /// A server with its room, and what was measured of it.

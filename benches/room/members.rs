@@ -27,8 +27,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// For how long nobody may hear of anybody's coming before the first window.
 const QUIET: Duration = Duration::from_secs(1);
 
-/// So many come in before the next look at what they hear.
-const COMING_AT_ONCE: usize = 16;
+/// So many come in together.
+const COMING_AT_ONCE: usize = 500;
 
 struct Members {
     poll: Poll,
@@ -45,14 +45,18 @@ pub(crate) fn run(address: &str, count: usize, door: Door) -> io::Result<()> {
         sockets: Vec::new(),
         buffer: vec![0; 256 << 10],
     };
-    for number in 0..count {
-        let mut socket = enter(address, door)?;
-        if door == Door::Chat {
-            socket.write_all(&masked(format!("m{number}").as_bytes()))?;
-        }
-        members.add(socket)?;
-        if number % COMING_AT_ONCE == 0 {
+    for first in (0..count).step_by(COMING_AT_ONCE) {
+        let mut newcomers = Vec::new();
+        for _ in first..count.min(first + COMING_AT_ONCE) {
+            newcomers.push(enter(address, door)?);
             members.hear(Duration::ZERO, |_, _| {})?;
+        }
+        // All names together: a server may tell of many who come at once.
+        for (number, mut socket) in (first..).zip(newcomers) {
+            if door == Door::Chat {
+                socket.write_all(&masked(format!("m{number}").as_bytes()))?;
+            }
+            members.add(socket)?;
         }
     }
     let mut publisher = enter(address, door)?;
