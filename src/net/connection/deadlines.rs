@@ -168,10 +168,7 @@ impl<S: Stream> Connection<S> {
         }
         // Whoever wasn't woken yet is now.
         let failed = self.fail_locked(write, Failure::Timeout(timeout));
-        match (&mut wakes.0, failed.0) {
-            (Some(wakes), Some(failed)) => wakes.extend(*failed),
-            (none, failed) => *none = none.take().or(failed),
-        }
+        wakes.join(failed);
         wakes
     }
 }
