@@ -118,7 +118,9 @@ impl<C: Content> Lag<C> {
     fn keep_if(&mut self, books: &mut Accounting, mut keep: impl FnMut(&Entry<C>, usize) -> bool) {
         for next in std::mem::take(&mut self.ahead) {
             match next {
-                Next::Entry(entry) if keep(&entry, self.ahead_bytes) => self.ahead.push_back(Next::Entry(entry)),
+                Next::Entry(entry) if keep(&entry, self.ahead_bytes) => {
+                    self.ahead.push_back(Next::Entry(entry))
+                }
                 Next::Entry(entry) => {
                     self.ahead_bytes -= entry.cost();
                     self.drop_entry(&entry, books);

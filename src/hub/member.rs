@@ -240,7 +240,9 @@ impl<C: Content> Member<C> {
         let batch = chunk.batch(self.form);
         let mut taken = 0;
         if !batch.is_empty() {
-            let Delivery::Taken(count) = self.deliver(&batch, 0..batch.len()) else { return Err(Out::Closed) };
+            let Delivery::Taken(count) = self.deliver(&batch, 0..batch.len()) else {
+                return Err(Out::Closed);
+            };
             taken = count;
         }
         books.delivered += taken as u64;

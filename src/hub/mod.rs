@@ -17,6 +17,8 @@ mod part;
 mod ring;
 mod room;
 mod shard;
+#[cfg(test)]
+mod tests;
 mod turn;
 mod view;
 

@@ -91,8 +91,9 @@ struct Seat<C: Content + 'static> {
 /// Nobody there needs anything.
 const NOTHING: u64 = u64::MAX;
 
-/// So many members are on one shard before others get some: small rooms stay together.
-const MEMBERS_AT_HOME: usize = 64;
+/// So many members are on one shard before others get some: small rooms stay together. Tests have small rooms on
+/// several shards.
+const MEMBERS_AT_HOME: usize = if cfg!(test) { 3 } else { 64 };
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -266,6 +267,12 @@ impl<C: Content + 'static> Room<C> {
         }
     }
 
+    /// What is kept for members who haven't had it, in bytes.
+    #[cfg(test)]
+    pub(super) fn live_bytes(&self) -> u64 {
+        lock(&self.ring).lag(0)
+    }
+
     fn seats(&self) -> impl Iterator<Item = (usize, &Seat<C>)> {
         self.seats.iter().enumerate().filter_map(|(shard, seat)| Some((shard, &**seat.get()?)))
     }
@@ -284,7 +291,8 @@ impl<C: Content + 'static> Room<C> {
 
     /// Where the next member goes: home, and once that is full, wherever there are fewest.
     fn next_shard(&self) -> usize {
-        let members = |shard: usize| self.seats[shard].get().map_or(0, |seat| seat.members.load(Ordering::Relaxed));
+        let members =
+            |shard: usize| self.seats[shard].get().map_or(0, |seat| seat.members.load(Ordering::Relaxed));
         if members(self.home) < MEMBERS_AT_HOME {
             return self.home;
         }

@@ -62,27 +62,10 @@ impl<C: Content + 'static> Shard<C> {
         lock(&self.inbox).is_over = true;
         self.news.notify_one();
     }
-
-    /// Serves members until nobody needs it any more.
-    async fn run(self: Arc<Self>) {
-        let mut shift = Shift { shard: self, turns: VecDeque::new(), ready: VecDeque::new() };
-        loop {
-            if shift.turns.is_empty() && shift.ready.is_empty() {
-                shift.shard.news.notified().await;
-            }
-            // Whoever is ready to publish does so first, and then all of it goes out at once.
-            tokio::task::yield_now().await;
-            if !shift.take_inbox() {
-                return;
-            }
-            shift.resume_some();
-            shift.serve_some();
-        }
-    }
 }
 
 /// The work of a shard's task. Dropped with the task: what the runtime ended before its rooms is nobody's any more.
-struct Shift<C: Content + 'static> {
+pub(super) struct Shift<C: Content + 'static> {
     shard: Arc<Shard<C>>,
     /// Rooms whose members get their shares in turns, a step at a time; with the turn, once it has begun.
     turns: VecDeque<(Arc<Room<C>>, Option<Turn<C>>)>,
@@ -96,17 +79,43 @@ const MEMBERS_A_STEP: usize = 128;
 const READY_A_STEP: usize = 16;
 
 impl<C: Content + 'static> Shift<C> {
-    /// Whether there is still something to do here.
-    fn take_inbox(&mut self) -> bool {
+    pub(super) fn new(shard: Arc<Shard<C>>) -> Self {
+        Self { shard, turns: VecDeque::new(), ready: VecDeque::new() }
+    }
+
+    /// Serves members until nobody needs it any more.
+    async fn run(mut self) {
+        loop {
+            if self.is_idle() {
+                self.shard.news.notified().await;
+            }
+            // Whoever is ready to publish does so first, and then all of it goes out at once.
+            tokio::task::yield_now().await;
+            if !self.take_inbox() {
+                return;
+            }
+            self.resume_some(READY_A_STEP);
+            self.serve_some(MEMBERS_A_STEP);
+        }
+    }
+
+    /// Whether all is done that was in the inbox.
+    pub(super) fn is_idle(&self) -> bool {
+        self.turns.is_empty() && self.ready.is_empty()
+    }
+
+    /// Takes what there is to do; `false` if there will be nothing any more.
+    pub(super) fn take_inbox(&mut self) -> bool {
         let mut inbox = lock(&self.shard.inbox);
         self.turns.extend(inbox.dirty.drain(..).map(|room| (room, None)));
         self.ready.extend(inbox.ready.drain(..));
         !inbox.is_over
     }
 
-    fn resume_some(&mut self) {
+    /// Gives some members what waits for them.
+    pub(super) fn resume_some(&mut self, members: usize) {
         let index = self.shard.index;
-        let some = self.ready.len().min(READY_A_STEP);
+        let some = self.ready.len().min(members);
         let mut served: Vec<Arc<Room<C>>> = Vec::new();
         for (weak, slot, id) in self.ready.drain(..some).collect::<Vec<_>>() {
             let Some(room) = weak.upgrade() else { continue };
@@ -123,9 +132,9 @@ impl<C: Content + 'static> Shift<C> {
     }
 
     /// Gives some members what was published. Rooms take turns at this: a large one doesn't hold up the others.
-    fn serve_some(&mut self) {
+    pub(super) fn serve_some(&mut self, members: usize) {
         let index = self.shard.index;
-        let mut left = MEMBERS_A_STEP;
+        let mut left = members;
         while left > 0
             && let Some((room, turn)) = self.turns.pop_front()
         {
@@ -177,19 +186,23 @@ impl<C: Content + 'static> Shards<C> {
     ///
     /// Outside a tokio runtime.
     pub(super) fn start() -> Arc<Self> {
-        let workers = tokio::runtime::Handle::current().metrics().num_workers();
-        let shards: Box<[_]> = (0..workers).map(|index| Arc::new(Shard::new(index))).collect();
-        for shard in &shards {
-            tokio::spawn(shard.clone().run());
+        let shards = Self::idle(tokio::runtime::Handle::current().metrics().num_workers());
+        for shard in &shards.0 {
+            tokio::spawn(Shift::new(shard.clone()).run());
         }
-        Arc::new(Self(shards))
+        shards
+    }
+
+    /// So many of which nobody does the work.
+    pub(super) fn idle(count: usize) -> Arc<Self> {
+        Arc::new(Self((0..count).map(|index| Arc::new(Shard::new(index))).collect()))
     }
 
     pub(super) fn len(&self) -> usize {
         self.0.len()
     }
 
-    pub(super) fn at(&self, index: usize) -> &Shard<C> {
+    pub(super) fn at(&self, index: usize) -> &Arc<Shard<C>> {
         &self.0[index]
     }
 }

@@ -146,7 +146,11 @@ mod tests {
         let joined = batch.joined(Form::Deflated { threshold_bytes: 32, level: 6 }).unwrap();
         assert_eq!(&joined[..4], b"\x81\x01a\xc1");
         assert!(joined.len() < 50);
-        assert_eq!(batch.joined(Form::Deflated { threshold_bytes: 2000, level: 6 }), None, "it has others' form");
+        assert_eq!(
+            batch.joined(Form::Deflated { threshold_bytes: 2000, level: 6 }),
+            None,
+            "it has others' form"
+        );
     }
 
     #[test]
