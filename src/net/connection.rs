@@ -77,7 +77,7 @@ pub(super) struct WriteSide<S> {
     out: proto::Sender,
     /// What the connection's own waker does, once that was needed.
     signal: Option<Arc<Signal<S>>>,
-    /// Tasks that wait for room, or for the queue to be written.
+    /// Who waits for room, or for the queue to be written.
     waiters: Waiters,
     last_ticket: u32,
     /// How many permits are outstanding.
@@ -124,8 +124,17 @@ pub(super) enum Urgency {
     Fed,
 }
 
-/// Tasks that wait, each under its ticket; `None` while there are none.
-type Waiters = Option<Box<Vec<(Ticket, Waker)>>>;
+/// Who waits; `None` while nobody does.
+type Waiters = Option<Box<Waiting>>;
+
+#[derive(Default)]
+struct Waiting {
+    /// Tasks, each under its ticket. They may be woken too early.
+    tasks: Vec<(Ticket, Waker)>,
+    /// Who sends batches. Woken before everything is written they would only find the socket full again, and two of
+    /// them would wake each other for ever.
+    batches: Vec<Waker>,
+}
 
 /// A task's place among the waiters.
 pub(super) type Ticket = NonZeroU32;
@@ -142,13 +151,14 @@ impl Wakes {
             wake_all(*waiters);
         }
     }
-}
 
-impl Wakes {
     /// These and those.
     fn join(&mut self, more: Self) {
         match (&mut self.0, more.0) {
-            (Some(these), Some(those)) => these.extend(*those),
+            (Some(these), Some(those)) => {
+                these.tasks.extend(those.tasks);
+                these.batches.extend(those.batches);
+            }
             (none @ None, those) => *none = those,
             (Some(_), None) => {}
         }
@@ -156,8 +166,8 @@ impl Wakes {
 }
 
 #[cold]
-fn wake_all(waiters: Vec<(Ticket, Waker)>) {
-    for (_, waker) in waiters {
+fn wake_all(Waiting { tasks, batches }: Waiting) {
+    for waker in tasks.into_iter().map(|(_, waker)| waker).chain(batches) {
         waker.wake();
     }
 }
@@ -355,9 +365,16 @@ impl<S: Stream> Connection<S> {
             Poll::Ready(Err(error)) => return self.fail_locked(write, Failure::from(&error)),
             Poll::Pending => self.on_blocked(write, before),
         }
-        let may_wake =
-            has_progress && (write.out.queued_bytes() == 0 || write.has_room_in_bytes(&self.settings.limits));
-        if may_wake { Wakes(std::mem::take(&mut write.waiters)) } else { Wakes::default() }
+        if !has_progress {
+            // Whoever waits has seen all that there is to see.
+            Wakes::default()
+        } else if write.out.queued_bytes() == 0 {
+            Wakes(write.waiters.take())
+        } else if write.has_room_in_bytes(&self.settings.limits) {
+            write.take_tasks()
+        } else {
+            Wakes::default()
+        }
     }
 
     fn poll_write_out(&self, write: &mut WriteSide<S>) -> Poll<std::io::Result<()>> {
@@ -438,7 +455,9 @@ impl<S: Stream> Connection<S> {
                 write.want_shutdown();
             }
         }
-        self.has_output.store(true, Ordering::Release);
+        if write.out.queued_bytes() > 0 || write.shutdown == Shutdown::Wanted {
+            self.has_output.store(true, Ordering::Release);
+        }
         drop(write);
         waiting.wake();
     }
@@ -463,7 +482,7 @@ impl<S: Stream> Connection<S> {
         self.has_output.store(false, Ordering::Release);
         if let Some(reader) = self.reader.take() {
             // It waits for nothing any more, in no place among the others: any ticket does.
-            write.waiters.get_or_insert_default().push((Ticket::MIN, reader));
+            write.waiters.get_or_insert_default().tasks.push((Ticket::MIN, reader));
         }
         Wakes(std::mem::take(&mut write.waiters))
     }
@@ -514,6 +533,25 @@ impl<S> WriteSide<S> {
         self.out.queued_bytes() + self.permits as usize * PERMIT_BYTES <= limits.max_queued_bytes
     }
 
+    /// The tasks among those that wait.
+    fn take_tasks(&mut self) -> Wakes {
+        match &mut self.waiters {
+            Some(waiting) if !waiting.batches.is_empty() => {
+                let tasks = std::mem::take(&mut waiting.tasks);
+                Wakes((!tasks.is_empty()).then(|| Box::new(Waiting { tasks, batches: Vec::new() })))
+            }
+            waiters => Wakes(waiters.take()),
+        }
+    }
+
+    /// Registers somebody who has a batch to send.
+    fn wait_with_batch(&mut self, waker: &Waker) {
+        let batches = &mut self.waiters.get_or_insert_default().batches;
+        if !batches.iter().any(|other| other.will_wake(waker)) {
+            batches.push(waker.clone());
+        }
+    }
+
     fn want_shutdown(&mut self) {
         if self.shutdown == Shutdown::No {
             self.shutdown = Shutdown::Wanted;
@@ -522,7 +560,7 @@ impl<S> WriteSide<S> {
 
     /// Registers a task that waits; `ticket` is its place, kept from one poll to the next.
     fn wait(&mut self, cx: &Context<'_>, ticket: &mut Option<Ticket>) {
-        let waiters = self.waiters.get_or_insert_default();
+        let waiters = &mut self.waiters.get_or_insert_default().tasks;
         let id = *ticket.get_or_insert_with(|| {
             // After 2^32 waits the numbers come again: one that still stands is passed over.
             loop {
