@@ -11,7 +11,7 @@ use futures_sink::Sink;
 
 use crate::proto::{CloseFrame, Kind, Message, Piece, Prepared};
 
-use super::connection::{Connection, Outlet, Ticket, Urgency};
+use super::connection::{Connection, Outlet, Sent, Ticket, Urgency};
 use super::error::{Error, TrySendError};
 use super::transport::Stream;
 
@@ -458,20 +458,13 @@ impl<'a, S: Stream> SendMessage<'a, S> {
     }
 
     #[cold]
-    fn poll_full(&mut self, cx: &Context<'_>, mut message: Message) -> Poll<Result<(), Error>> {
+    fn poll_full(&mut self, cx: &Context<'_>) -> Poll<Result<(), Error>> {
         loop {
-            match self.connection.poll_room(cx, &mut self.ticket) {
-                Poll::Ready(Ok(())) => {}
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Pending => {
-                    self.message = Some(message);
-                    return Poll::Pending;
-                }
-            }
-            match self.connection.try_send_now(message, self.urgency) {
-                Ok(()) => return Poll::Ready(Ok(())),
-                Err(TrySendError::Refused(error)) => return Poll::Ready(Err(error)),
-                Err(TrySendError::Full(back)) => message = back,
+            ready!(self.connection.poll_room(cx, &mut self.ticket))?;
+            match self.connection.try_send_from(&mut self.message, self.urgency) {
+                Sent::Queued => return Poll::Ready(Ok(())),
+                Sent::Refused(error) => return Poll::Ready(Err(*error)),
+                Sent::Full => {}
             }
         }
     }
@@ -482,11 +475,11 @@ impl<S: Stream> Future for SendMessage<'_, S> {
 
     #[inline(always)]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        let message = self.message.take().expect("a future isn't polled after it was ready");
-        match self.connection.try_send_now(message, self.urgency) {
-            Ok(()) => Poll::Ready(Ok(())),
-            Err(TrySendError::Refused(error)) => Poll::Ready(Err(error)),
-            Err(TrySendError::Full(message)) => self.poll_full(cx, message),
+        let Self { connection, message, urgency, .. } = &mut *self;
+        match connection.try_send_from(message, *urgency) {
+            Sent::Queued => Poll::Ready(Ok(())),
+            Sent::Refused(error) => Poll::Ready(Err(*error)),
+            Sent::Full => self.poll_full(cx),
         }
     }
 }
