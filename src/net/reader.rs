@@ -472,6 +472,19 @@ impl<S: Stream> Reader<S> {
     }
 }
 
+/// Waits for the next message.
+#[must_use = "futures do nothing unless polled"]
+pub(super) struct NextMessage<'a, S: Stream>(pub(super) &'a mut Reader<S>);
+
+impl<S: Stream> Future for NextMessage<'_, S> {
+    type Output = Result<Option<Message>, Error>;
+
+    #[inline(always)]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Option<Message>, Error>> {
+        self.0.poll_message(cx)
+    }
+}
+
 impl<S: Stream> Drop for Reader<S> {
     fn drop(&mut self) {
         if self.is_finished {
