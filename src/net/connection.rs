@@ -124,6 +124,22 @@ pub(super) enum Urgency {
     Fed,
 }
 
+/// What became of a message that was to be sent at once.
+pub(super) enum Sent {
+    Queued,
+    /// There is no room for it.
+    Full,
+    /// It can't be sent at all. Boxed, since it hardly ever is there.
+    Refused(Box<Error>),
+}
+
+impl Sent {
+    #[cold]
+    fn refused(error: Error) -> Self {
+        Self::Refused(Box::new(error))
+    }
+}
+
 /// Who waits; `None` while nobody does.
 type Waiters = Option<Box<Waiting>>;
 
@@ -280,11 +296,7 @@ impl<S: Stream> Connection<S> {
         let may_wait = match urgency {
             Urgency::Now => false,
             Urgency::Deferred | Urgency::Fed => true,
-            Urgency::ByTask => {
-                self.has_input.load(Ordering::Relaxed)
-                    && write.reader_task.is_some()
-                    && write.reader_task == task::try_id()
-            }
+            Urgency::ByTask => self.is_reading(&write),
         };
         if may_wait && write.out.queued_bytes() < MAX_DEFERRED_BYTES {
             drop(write);
@@ -299,26 +311,32 @@ impl<S: Stream> Connection<S> {
         wakes.wake();
     }
 
-    /// Queues a message if there is room; it comes back if there isn't.
+    /// Whether we are in the task of a reader that has more input.
+    fn is_reading(&self, write: &WriteSide<S>) -> bool {
+        self.has_input.load(Ordering::Relaxed)
+            && write.reader_task.is_some()
+            && write.reader_task == task::try_id()
+    }
+
+    /// Takes a message and queues it, if there is room; it stays where it is if there isn't.
+    ///
+    /// Not by `try_submit`, and the answer fits into two registers: what goes through memory here, a closure's
+    /// captures or an error that isn't there, is moved for every message.
     #[inline(always)]
-    pub(super) fn try_send_now(
-        &self,
-        message: Message,
-        urgency: Urgency,
-    ) -> Result<(), TrySendError<Message>> {
-        // By hand, not by `try_submit`: a closure here costs every message two moves.
+    pub(super) fn try_send_from(&self, message: &mut Option<Message>, urgency: Urgency) -> Sent {
         let mut write = self.lock();
         if let Err(error) = write.check() {
-            return Err(TrySendError::Refused(error));
+            return Sent::refused(error);
         }
         if !write.has_room(&self.settings.limits) {
-            return Err(TrySendError::Full(message));
+            return Sent::Full;
         }
+        let Some(message) = message.take() else { return Sent::Queued };
         if let Err(error) = write.out.send(message) {
-            return Err(TrySendError::Refused(error.into()));
+            return Sent::refused(error.into());
         }
         self.after_encode(write, urgency);
-        Ok(())
+        Sent::Queued
     }
 
     /// Puts the connection on the flusher's list.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::super::error::{Error, TrySendError};
 use super::super::transport::Stream;
-use super::{Connection, Ticket, Urgency, Wakes, WriteSide};
+use super::{Connection, Sent, Ticket, Urgency, Wakes, WriteSide};
 use crate::proto::{Batch, CloseFrame, Message, Piece, Prepared, Role, SendError};
 
 /// A connection as its senders see it, whatever it stands on.
@@ -89,7 +89,12 @@ pub(in crate::net) trait Outlet: Send + Sync {
 
 impl<S: Stream> Outlet for Connection<S> {
     fn try_send(&self, message: Message, urgency: Urgency) -> Result<(), TrySendError<Message>> {
-        self.try_send_now(message, urgency)
+        let mut message = Some(message);
+        match self.try_send_from(&mut message, urgency) {
+            Sent::Queued => Ok(()),
+            Sent::Full => message.map_or(Ok(()), |message| Err(TrySendError::Full(message))),
+            Sent::Refused(error) => Err(TrySendError::Refused(*error)),
+        }
     }
 
     fn try_send_prepared(&self, prepared: &Prepared, urgency: Urgency) -> Result<(), TrySendError<()>> {
