@@ -44,11 +44,12 @@
 //!
 //! # Compatibility
 //!
-//! The minimum supported Rust version is 1.88 (1.90 with the feature `cli`); raising it is a minor release. Semantic versioning covers every
-//! public item at the crate's root and in [`net`], [`handshake`], [`proto`] and `testing`, the names of the
-//! features, and which errors and close codes are told apart; not the wording of messages, the sizes of types, or
-//! what is marked `#[doc(hidden)]`. The modules of the binary (`chat`, `cli`, `hub`, `server`, with the feature
-//! `cli`) are not covered yet. The types of `bytes`, `http` and tokio in the API make their major versions ours.
+//! The minimum supported Rust version is 1.88 (1.90 with the feature `cli`); raising it is a minor release. Semantic
+//! versioning covers every public item at the crate's root and in [`net`], [`handshake`], [`proto`], `hub` and
+//! `testing`, the names of the features, and which errors and close codes are told apart; not the wording of messages, the
+//! sizes of types, or what is marked `#[doc(hidden)]`. The modules of the binary (`chat`, `cli`, `server`, with
+//! the feature `cli`) are not covered. The types of `bytes`, `http` and tokio in the API make their major
+//! versions ours.
 
 #[cfg(feature = "cli")]
 pub mod chat;

@@ -266,7 +266,7 @@ impl Room {
             && let Some((offset, time)) = recent.get(&scoped)
         {
             // What was queued for the disk before is there before this.
-            let durable = self.store.as_ref().map(|store| store.remove_ban("", ""));
+            let durable = self.store.as_ref().map(|store| store.settled());
             return Receipt { offset, time, is_duplicate: true, durable };
         }
         let message = Message {

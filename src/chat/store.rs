@@ -175,6 +175,21 @@ impl Store {
         })?
     }
 
+    /// Whether there is anything of a room, after everything that was queued before. Blocks, as [`Self::load`] does.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub fn contains(&self, room: &str) -> Result<bool, StoreError> {
+        let transaction = self.look(Change::Look)?;
+        guarded(&self.file, || read::is_there(&transaction, room))
+    }
+
+    /// Resolves once everything that was queued before is on disk, or can't be.
+    pub fn settled(&self) -> Durable {
+        self.write(Change::Look)
+    }
+
     /// Stores a record, and makes the room if need be. Resolves once that is on disk.
     ///
     /// A room is of one epoch: with another one than before, what was before is dropped. A record that is refused

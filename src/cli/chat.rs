@@ -20,6 +20,7 @@ use crate::server::chat::{self, Settings};
 use crate::server::shutdown;
 
 use super::Logging;
+use super::access::Access;
 use super::config;
 use super::units::{parse_duration, parse_size};
 
@@ -71,6 +72,9 @@ pub(super) struct Flags {
     /// Another origin whose pages may connect, as scheme://host[:port]; * is any. Pages of this host may anyway
     #[arg(long, env = "SWITCHBOARD_ALLOW_ORIGIN", value_name = "ORIGIN", value_delimiter = ',')]
     allow_origin: Vec<String>,
+    /// How long to go on accepting after a stop was asked for, so that balancers hear of it by /readyz
+    #[arg(long, env = "SWITCHBOARD_DRAIN_DELAY", default_value = "0s", value_name = "DURATION", value_parser = parse_duration)]
+    drain_delay: Duration,
     /// How long a stop may take before whoever is left is cut off
     #[arg(long, env = "SWITCHBOARD_DRAIN_TIMEOUT", default_value = "10s", value_name = "DURATION", value_parser = parse_duration)]
     drain_timeout: Duration,
@@ -82,6 +86,8 @@ pub(super) struct Flags {
     deflate_takeover: bool,
     #[command(flatten)]
     config: config::ConfigFlags,
+    #[command(flatten)]
+    access: Access,
     #[command(flatten)]
     logging: Logging,
 }
@@ -144,6 +150,11 @@ impl Flags {
                 per_address: self.max_connections_per_ip,
             },
             shutdown: shutdown::Settings { timeout: self.drain_timeout },
+            drain_delay: self.drain_delay,
+            auth: self.access.auth()?,
+            api_keys: self.access.api_keys()?,
+            proxies: self.access.proxies()?,
+            proxy_protocol: self.access.proxy_protocol(),
         })
     }
 }
@@ -162,6 +173,26 @@ impl Flags {
     }
 }
 
+/// Says to people where to click, and how to connect.
+fn greet(address: SocketAddr, admin: Option<&tokio::net::TcpListener>) -> Result<(), String> {
+    // Nobody can click on the address that stands for all.
+    let mut shown = address;
+    if address.ip().is_unspecified() {
+        shown.set_ip(if address.is_ipv4() {
+            [127, 0, 0, 1].into()
+        } else {
+            std::net::Ipv6Addr::LOCALHOST.into()
+        });
+    }
+    eprintln!("page: http://{shown}/");
+    eprintln!("talk with: switchboard connect ws://{shown} --name NAME");
+    if let Some(admin) = admin {
+        let address = admin.local_addr().map_err(|error| format!("the listener has no address: {error}"))?;
+        eprintln!("administration: http://{address}/metrics");
+    }
+    Ok(())
+}
+
 pub(super) fn run(flags: Flags) -> Result<(), String> {
     flags.logging.start();
     let settings = flags.settings()?;
@@ -170,9 +201,10 @@ pub(super) fn run(flags: Flags) -> Result<(), String> {
         super::runtime(flags.threads).map_err(|error| format!("the runtime can't start: {error}"))?;
     runtime.block_on(async {
         let listener = super::listen(flags.listen)?;
+        let admin = flags.access.admin_listen().map(super::listen).transpose()?;
         let mut signals = super::Signals::catch()?;
         let address = super::announce(&listener)?;
-        eprintln!("talk with: switchboard connect ws://{address} --name NAME");
+        greet(address, admin.as_ref())?;
         let stop = async move {
             signals.stopped().await;
             // Whoever is in a hurry asks again.
@@ -181,7 +213,8 @@ pub(super) fn run(flags: Flags) -> Result<(), String> {
                 std::process::exit(1);
             });
         };
-        chat::serve(listener, settings, (store, flags.sessions()?), stop).await;
+        let parts = chat::Parts { listener, admin, store, sessions: flags.sessions()? };
+        chat::serve(parts, settings, stop).await;
         Ok(())
     })
 }

@@ -1,6 +1,6 @@
 //! `switchboard connect`: lines in and out, for people and for scripts.
 
-mod lines;
+pub(super) mod lines;
 
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
@@ -52,7 +52,7 @@ pub(super) struct Flags {
 }
 
 /// Reads `Name: value`.
-fn parse_header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
+pub(super) fn parse_header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
     let explain = || format!("{text:?} is no header: write 'Name: value'");
     let (name, value) = text.split_once(':').ok_or_else(explain)?;
     let name = name.trim().parse().map_err(|_| explain())?;
@@ -61,13 +61,13 @@ fn parse_header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
 }
 
 /// Reads the name of a room.
-fn parse_room(text: &str) -> Result<RoomName, String> {
+pub(super) fn parse_room(text: &str) -> Result<RoomName, String> {
     RoomName::parse(text)
         .ok_or_else(|| format!("{text:?} is no room: write 1 to 64 of the characters A-Z a-z 0-9 . _ -"))
 }
 
 /// The URL of a room: in front of the query, if there is one.
-fn with_room(url: &str, room: &RoomName) -> String {
+pub(super) fn with_room(url: &str, room: &RoomName) -> String {
     let (path, query) = url.split_at(url.find('?').unwrap_or(url.len()));
     format!("{}/rooms/{}{query}", path.trim_end_matches('/'), room.as_str())
 }

@@ -229,6 +229,12 @@ impl<C: Content> Part<C> {
         self.slots.iter().flatten().map(|member| pending(member, ring)).sum()
     }
 
+    /// How many bytes wait for those who are slow.
+    pub(super) fn waiting_bytes(&self, ring: &Ring<C>) -> usize {
+        let slow = self.slow.iter().filter_map(|&slot| self.slots[slot].as_ref());
+        slow.map(|member| ring.lag(member.cursor) as usize).sum()
+    }
+
     pub(super) fn slow_members(&self) -> usize {
         self.slow.len()
     }

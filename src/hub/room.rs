@@ -247,6 +247,11 @@ impl<C: Content + 'static> Room<C> {
         self.seats().map(|(_, seat)| lock(&seat.part).slow_members()).sum()
     }
 
+    /// How many bytes wait for them.
+    pub fn waiting_bytes(&self) -> usize {
+        self.seats().map(|(_, seat)| lock(&seat.part).waiting_bytes(&lock(&self.ring))).sum()
+    }
+
     /// The room's books. Everything waits meanwhile, and what is pending is counted one by one.
     pub fn accounting(&self) -> Accounting {
         let parts: Vec<_> = self.seats().map(|(_, seat)| lock(&seat.part)).collect();

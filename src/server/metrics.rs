@@ -46,8 +46,6 @@ pub struct Metrics {
     pub bytes_received: Counter,
     /// Messages that were handed to sockets, one for each receiver.
     pub messages_sent: Counter,
-    /// Their bytes.
-    pub bytes_sent: Counter,
     closes: Family<CloseLabels, Counter>,
     round_trip: Histogram,
     requests: Family<RequestLabels, Counter>,
@@ -163,7 +161,6 @@ impl Metrics {
             messages_received: Counter::default(),
             bytes_received: Counter::default(),
             messages_sent: Counter::default(),
-            bytes_sent: Counter::default(),
             closes: Family::default(),
             // Half a millisecond to 16 s.
             round_trip: Histogram::new(exponential_buckets(0.0005, 2.0, 16)),
@@ -200,12 +197,6 @@ impl Metrics {
             "messages_sent",
             "Messages handed to sockets, one for each receiver",
             self.messages_sent.clone(),
-        );
-        to.register_with_unit(
-            "sent",
-            "Bytes of messages handed to sockets",
-            Unit::Bytes,
-            self.bytes_sent.clone(),
         );
         to.register("closes", "Connections that ended, by close code and by who closed", self.closes.clone());
         let round_trip = self.round_trip.clone();

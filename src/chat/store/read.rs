@@ -29,6 +29,11 @@ pub(super) fn saved(
     Ok(Some(Saved { epoch: row.epoch, next_offset: row.next, records }))
 }
 
+/// Whether there is anything of a room.
+pub(super) fn is_there(transaction: &ReadTransaction, room: &str) -> Result<bool, redb::Error> {
+    Ok(transaction.open_table(ROOMS)?.get(room)?.is_some())
+}
+
 fn row(transaction: &ReadTransaction, room: &str) -> Result<Option<Result<Row, record::Unfit>>, redb::Error> {
     let rooms = transaction.open_table(ROOMS)?;
     Ok(rooms.get(room)?.map(|value| Row::decode(value.value())))

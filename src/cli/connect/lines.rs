@@ -3,7 +3,7 @@
 use crate::handshake::Negotiated;
 
 /// A message as lines for a terminal: control and bidirectional characters are gone, further lines indented.
-pub(super) fn printable(text: &str) -> String {
+pub(in crate::cli) fn printable(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for char in text.trim_end_matches(['\n', '\r']).chars() {
         match char {
@@ -19,7 +19,7 @@ pub(super) fn printable(text: &str) -> String {
 }
 
 /// What was agreed, in words.
-pub(super) fn describe(negotiated: &Negotiated) -> String {
+pub(in crate::cli) fn describe(negotiated: &Negotiated) -> String {
     let deflate = if negotiated.deflate.is_some() { "compressed" } else { "not compressed" };
     match &negotiated.subprotocol {
         Some(subprotocol) => format!("({deflate}, subprotocol {})", printable(subprotocol)),

@@ -47,7 +47,9 @@ pub(super) enum AccessError {
     #[error("a token is needed: send it as `Authorization: Bearer TOKEN`")]
     NoToken,
     /// A cookie comes with every request, whichever page makes it.
-    #[error("a token in a cookie needs an Origin: connect from a page, or send the token as `Authorization: Bearer TOKEN`")]
+    #[error(
+        "a token in a cookie needs an Origin: connect from a page, or send the token as `Authorization: Bearer TOKEN`"
+    )]
     CookieWithoutOrigin,
 }
 

@@ -12,8 +12,8 @@ use crate::chat::store::StoreError;
 
 use super::super::http::Problem;
 use super::super::http_api::{
-    self, Ban, Broadcast, Broadcasted, ConnectionInfo, Connections, History, HistoryMessage, HistoryRange, Kick,
-    Member, Presence, Publication, Published, RoomInfo, Rooms,
+    self, Ban, Broadcast, Broadcasted, ConnectionInfo, Connections, History, HistoryMessage, HistoryRange,
+    Kick, Member, Presence, Publication, Published, RoomInfo, Rooms,
 };
 use super::{Chat, RETRY_AFTER};
 
@@ -23,7 +23,7 @@ const SESSION: &str = "api";
 impl http_api::Chat for Chat {
     async fn publish(&self, room: &RoomName, publication: Publication) -> Result<Published, Problem> {
         self.check_text(&publication.text)?;
-        let room = self.open(room).await?;
+        let room = self.room(room).await?;
         let Publication { from, text, key, idempotency_key } = publication;
         let words = Words { text, key, session: SESSION.to_owned(), id: idempotency_key };
         let offset = say(&room, from.as_str(), words).await?;
@@ -88,7 +88,7 @@ impl http_api::Chat for Chat {
     }
 
     async fn ban(&self, room: &RoomName, ban: Ban) -> Result<(), Problem> {
-        let room = self.open(room).await?;
+        let room = self.room(room).await?;
         let millis = u64::try_from(ban.duration.as_millis()).unwrap_or(u64::MAX);
         let durables = room.ban(&ban.name, millis, (SESSION, ban.reason.as_deref())).map_err(refuse)?;
         for durable in durables {
@@ -114,7 +114,10 @@ impl http_api::Chat for Chat {
         if self.connections.disconnect(id) {
             return Ok(());
         }
-        Err(Problem::new(StatusCode::NOT_FOUND, "there is no connection of this number: GET /api/connections lists them"))
+        Err(Problem::new(
+            StatusCode::NOT_FOUND,
+            "there is no connection of this number: GET /api/connections lists them",
+        ))
     }
 }
 
@@ -129,7 +132,7 @@ impl Chat {
         }
     }
 
-    async fn open(&self, room: &RoomName) -> Result<Arc<Room>, Problem> {
+    async fn room(&self, room: &RoomName) -> Result<Arc<Room>, Problem> {
         self.rooms.get(room).await.map_err(|error| {
             let status = match &error {
                 OpenError::TooManyRooms => StatusCode::TOO_MANY_REQUESTS,
@@ -148,7 +151,7 @@ impl Chat {
         match self.rooms.find(name) {
             Some(room) => Ok(room),
             // It may be on disk.
-            None if self.rooms.is_stored(name).await => self.open(name).await,
+            None if self.rooms.is_stored(name).await => self.room(name).await,
             None => Err(missing()),
         }
     }

@@ -184,6 +184,14 @@ impl Place {
         }
     }
 
+    /// Where it comes from.
+    pub(super) fn address(&self) -> IpAddr {
+        match self.kind {
+            Kind::Served(_, address) => address,
+            Kind::Refused => IpAddr::from([0, 0, 0, 0]),
+        }
+    }
+
     /// It counts as of another address: the client's, not the proxy's. `false` if there are too many from there.
     pub(super) fn comes_from(&mut self, client: IpAddr, limits: Limits) -> bool {
         let Kind::Served(id, before) = self.kind else { return true };
@@ -210,7 +218,9 @@ impl Place {
             let _ = sender.close(shutdown::going_away(RETRY_AFTER));
         }
         let since = crate::hub::now();
-        state.known.insert(id, Known { sender, mailbox, address, form, name: None, rooms: Vec::new(), since });
+        state
+            .known
+            .insert(id, Known { sender, mailbox, address, form, name: None, rooms: Vec::new(), since });
     }
 
     /// By which name it is where.

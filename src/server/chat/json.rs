@@ -3,13 +3,15 @@
 mod requests;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
+
+use tokio::time::Sleep;
 
 use crate::chat::content;
 use crate::chat::name::UserName;
 use crate::chat::rate::{RateLimit, Verdict};
-use crate::chat::rights::Rights;
 use crate::chat::room::{Contact, Order, Place, Receipt, Room, Snapshot};
 use crate::chat::room_name::RoomName;
 use crate::chat::sessions::Held;
@@ -18,9 +20,12 @@ use crate::chat::wire::json::{
     Answer, Code, Credentials, Failure, Hello, Limits, MemberName, Position, Request,
 };
 use crate::hub::{self, Missed};
-use crate::net::{Error, TrySendError};
+use crate::net::{Error, Sender, TrySendError};
 use crate::proto::{CloseCode, CloseFrame, Message, Prepared};
 
+use super::super::auth::Action;
+use super::access::{EXPIRED, Rights};
+use super::plain::expired;
 use super::{Chat, DISCONNECTED, Line, NAME_TIMEOUT, TAKEN_OVER, connections};
 
 /// A user.
@@ -28,6 +33,7 @@ pub(super) struct User {
     line: Line,
     /// The path's.
     room: RoomName,
+    rights: Rights,
 }
 
 /// A user who has said hello.
@@ -45,6 +51,8 @@ struct Client<'a> {
     answers: VecDeque<Prepared>,
     /// What waits for the disk. Bounded by `MAX_UNSTORED`.
     receipts: VecDeque<Unstored>,
+    /// When the token runs out.
+    expiry: Option<Pin<Box<Sleep>>>,
 }
 
 /// Something that was said and waits for the disk.
@@ -73,12 +81,16 @@ enum End {
 }
 
 impl User {
-    pub(super) fn new(line: Line, room: RoomName) -> Self {
-        Self { line, room }
+    pub(super) fn new(line: Line, room: RoomName, rights: Rights) -> Self {
+        Self { line, room, rights }
+    }
+
+    pub(super) fn sender(&self) -> Sender {
+        self.line.sender.clone()
     }
 
     pub(super) async fn run(mut self, chat: &Chat, known: &connections::Place) -> Result<(), Error> {
-        let greeting = Box::pin(tokio::time::timeout(NAME_TIMEOUT, self.greet(chat, known))).await;
+        let greeting = Box::pin(tokio::time::timeout(NAME_TIMEOUT, self.greet(chat))).await;
         let (hello, name, session, held) = match greeting {
             Ok(Ok(Some(greeted))) => greeted,
             Ok(Ok(None)) => return self.line.receiver.closed().await,
@@ -97,10 +109,11 @@ impl User {
             name,
             session,
             contact,
-            rights: Rights::of_anybody(),
+            rights: self.rights,
             places: BTreeMap::new(),
             answers: VecDeque::new(),
             receipts: VecDeque::new(),
+            expiry: None,
         };
         let result = client.serve(self.room, hello, held).await;
         client.end(result).await
@@ -111,7 +124,6 @@ impl User {
     async fn greet(
         &mut self,
         chat: &Chat,
-        known: &connections::Place,
     ) -> Result<Option<(Hello, UserName, Credentials, Option<Held>)>, Error> {
         for _ in 0..MAX_HELLOS {
             let Some(message) = self.line.receiver.recv().await? else { return Ok(None) };
@@ -120,7 +132,7 @@ impl User {
                 return Ok(None);
             };
             let failure = match Request::parse(text) {
-                Ok(Request::Hello(hello)) => match self.admit(chat, hello, known).await {
+                Ok(Request::Hello(hello)) => match self.admit(chat, hello).await {
                     Ok(admitted) => return Ok(Some(admitted)),
                     Err(failure) => failure,
                 },
@@ -139,15 +151,25 @@ impl User {
 
     /// Finds out who it is, and takes over what there is of their session.
     async fn admit(
-        &self,
+        &mut self,
         chat: &Chat,
         hello: Hello,
-        _known: &connections::Place,
     ) -> Result<(Hello, UserName, Credentials, Option<Held>), Failure> {
         let wrong =
             |code, message: String| Failure { id: None, room: None, code, message, retry_after: None };
-        let name = UserName::parse(hello.name.as_deref().unwrap_or_default())
-            .map_err(|error| wrong(Code::NameInvalid, error.to_string()))?;
+        if let Some(token) = &hello.token {
+            let rights = chat.settings.auth.verify(token);
+            self.rights = rights.map_err(|error| wrong(Code::Unauthorized, error.to_string()))?;
+        }
+        if matches!(self.rights, Rights::Unknown) {
+            let why = "this server wants to know who you are: put your `token` into the hello";
+            return Err(wrong(Code::Unauthorized, why.to_owned()));
+        }
+        let name = match self.rights.name() {
+            Some(name) => name.clone(),
+            None => UserName::parse(hello.name.as_deref().unwrap_or_default())
+                .map_err(|error| wrong(Code::NameInvalid, error.to_string()))?,
+        };
         let ours = hello.session.clone().filter(|session| chat.sessions.verify(session));
         let session = ours.unwrap_or_else(|| chat.sessions.create());
         let contact: Arc<dyn Contact> = self.line.mailbox.clone();
@@ -174,7 +196,7 @@ impl User {
 
 impl Client<'_> {
     async fn serve(&mut self, room: RoomName, hello: Hello, held: Option<Held>) -> Result<End, Error> {
-        self.welcome(held.is_some());
+        self.welcome(&room, held.is_some());
         let Hello { after, mut rooms, .. } = hello;
         if let Some(after) = after {
             rooms.insert(room.as_str().to_owned(), after);
@@ -194,14 +216,14 @@ impl Client<'_> {
         self.talk().await
     }
 
-    fn welcome(&mut self, resumed: bool) {
+    fn welcome(&mut self, room: &RoomName, resumed: bool) {
         let settings = &self.chat.settings;
         let welcome = Answer::Welcome {
             name: self.name.as_str(),
             connection: self.known.id(),
             session: &self.session,
             resumed,
-            moderator: self.rights.moderate != crate::chat::rights::Patterns::none(),
+            moderator: self.rights.may(Action::Moderate, room),
             limits: Limits {
                 text: settings.max_text,
                 message_bytes: settings.config.limits.max_message_bytes,
@@ -217,6 +239,7 @@ impl Client<'_> {
     /// Reads requests until the session ends.
     async fn talk(&mut self) -> Result<End, Error> {
         let mut rate = RateLimit::new(self.chat.settings.rates, Instant::now());
+        self.expiry = self.rights.lasts().map(|lasts| Box::pin(tokio::time::sleep(lasts)));
         loop {
             self.flush()?;
             let is_free = self.answers.is_empty() && self.receipts.len() < MAX_UNSTORED;
@@ -230,8 +253,15 @@ impl Client<'_> {
                     self.acknowledge(stored);
                 }
                 room = self.line.sender.room(), if !self.answers.is_empty() => room?,
+                () = expired(&mut self.expiry) => {
+                    let frame = CloseFrame::new(EXPIRED, "your token has run out: come again with a new one");
+                    self.line.sender.close(frame.ok())?;
+                    return Ok(End::Gone);
+                }
                 message = self.line.receiver.recv(), if is_free => {
                     let Some(message) = message? else { return Ok(End::Gone) };
+                    self.chat.metrics.messages_received.inc();
+                    self.chat.metrics.bytes_received.inc_by(message.len() as u64);
                     if let Some(end) = self.receive(&message).await? {
                         return Ok(end);
                     }
@@ -392,7 +422,7 @@ impl Client<'_> {
             message,
             retry_after: None,
         };
-        if !self.rights.join.contain(name) {
+        if !self.rights.may(Action::Join, name) {
             return Err(wrong(Code::Forbidden, "your token doesn't let you into this room".into()));
         }
         if self.places.len() >= MAX_ROOMS {

@@ -3,17 +3,22 @@
 //! One task a connection: it reads, and answers what was asked. What others say comes to it straight from the hub,
 //! into its socket.
 
+mod access;
+mod api;
 mod connections;
 mod json;
 mod mailbox;
 mod plain;
+mod web;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
+use http::StatusCode;
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::chat::rate::Rates;
@@ -28,14 +33,21 @@ use crate::hub::{Delivery, Missed, Outlet};
 use crate::net::{Acceptor, Config, Error, Receiver, Sender};
 use crate::proto::{Batch, CloseCode, Prepared};
 
+use super::auth::{Action, ApiKeys};
+use super::client_address::TrustedProxies;
+use super::http_api::Api;
 use super::listener;
 use super::member::SocketMember;
+use super::metrics::{ClosedBy, Metrics, Refused, Snapshot};
+use super::proxy_protocol::{self, ProxyHeader};
 use super::shutdown;
 
-pub use connections::{Connection, Limits};
+pub use access::Auth;
+pub use connections::Limits;
 
 use connections::{Connections, Entrance, Place};
 use mailbox::Mailbox;
+use web::Door;
 
 /// How a chat server behaves.
 #[derive(Clone, Debug)]
@@ -50,6 +62,16 @@ pub struct Settings {
     pub max_text: Option<usize>,
     /// How many connections there may be.
     pub connections: Limits,
+    /// How users say who they are.
+    pub auth: Auth,
+    /// Who may use the HTTP API; without keys nobody.
+    pub api_keys: Option<ApiKeys>,
+    /// Whose word about their clients' addresses is taken.
+    pub proxies: TrustedProxies,
+    /// Whether connections of trusted proxies begin with the PROXY protocol, and there are no others.
+    pub proxy_protocol: bool,
+    /// For how long a server that was told to stop goes on accepting, so that balancers hear of it.
+    pub drain_delay: Duration,
     /// How a stop is announced, and how long it may take.
     pub shutdown: shutdown::Settings,
 }
@@ -81,33 +103,62 @@ struct Chat {
     rooms: Arc<Rooms>,
     sessions: Arc<Sessions>,
     connections: Arc<Connections>,
+    metrics: Arc<Metrics>,
+    api: Api,
+    /// Whether the administrators have an address of their own.
+    has_admin_door: AtomicBool,
+    is_draining: AtomicBool,
 }
 
-/// Serves on `listener` until `stop` is ready, and then says goodbye to everybody.
+/// What a server listens on, and what it keeps.
+pub struct Parts {
+    /// For everybody.
+    pub listener: TcpListener,
+    /// For administrators, if they have an address of their own.
+    pub admin: Option<TcpListener>,
+    /// Where the history is kept.
+    pub store: Option<Arc<Store>>,
+    /// Whose sessions there are.
+    pub sessions: Arc<Sessions>,
+}
+
+/// Serves until `stop` is ready, and then says goodbye to everybody.
 ///
 /// # Cancel safety
 ///
 /// Dropped it stops listening; the connections go on.
-pub async fn serve(
-    listener: TcpListener,
-    settings: Settings,
-    (store, sessions): (Option<Arc<Store>>, Arc<Sessions>),
-    stop: impl Future<Output = ()>,
-) {
+pub async fn serve(parts: Parts, settings: Settings, stop: impl Future<Output = ()>) {
+    let Parts { listener, admin, store, sessions } = parts;
     let mut config = settings.config.clone();
     config.subprotocols = vec![wire::json::SUBPROTOCOL.to_owned()];
+    let rooms = Arc::new(Rooms::new(settings.rooms, store.clone()));
+    let metrics = Arc::new(Metrics::new(snapshot(rooms.clone(), sessions.clone())));
     let chat = Arc::new(Chat {
         acceptor: Acceptor::new(config),
-        rooms: Arc::new(Rooms::new(settings.rooms, store.clone())),
+        rooms,
         sessions,
         connections: Arc::default(),
+        metrics,
+        api: Api::new(settings.api_keys.clone()),
+        has_admin_door: AtomicBool::new(admin.is_some()),
+        is_draining: AtomicBool::new(false),
         settings,
     });
-    let mut stop = std::pin::pin!(stop);
     let mut tidy = tokio::time::interval(TIDY_EVERY);
+    let stop = async {
+        stop.await;
+        chat.is_draining.store(true, Ordering::Relaxed);
+        tokio::time::sleep(chat.settings.drain_delay).await;
+    };
+    let mut stop = std::pin::pin!(stop);
+    let next_admin = async |admin: &Option<TcpListener>| match admin {
+        Some(admin) => listener::accept(admin).await,
+        None => std::future::pending().await,
+    };
     loop {
         tokio::select! {
             (stream, peer) = listener::accept(&listener) => chat.spawn(stream, peer),
+            (stream, _) = next_admin(&admin) => drop(tokio::spawn(chat.clone().administrate(stream))),
             _ = tidy.tick() => chat.rooms.tidy(),
             () = &mut stop => break,
         }
@@ -123,14 +174,40 @@ pub async fn serve(
     }
 }
 
+/// What the metrics ask for.
+fn snapshot(rooms: Arc<Rooms>, sessions: Arc<Sessions>) -> impl Fn() -> Snapshot + Send + Sync {
+    move || {
+        let all = rooms.all();
+        let books = rooms.accounting();
+        let sum =
+            |of: &dyn Fn(&crate::chat::room::Room) -> usize| all.iter().map(|room| of(room) as u64).sum();
+        Snapshot {
+            addressed: books.addressed,
+            delivered: books.delivered,
+            dropped: books.dropped,
+            pending: books.pending,
+            abandoned: books.abandoned,
+            rooms: all.len() as u64,
+            members: sum(&|room| room.count()),
+            slow_members: sum(&|room| room.hub().slow_members()),
+            sessions_held: sessions.held() as u64,
+            queue_bytes: sum(&|room| room.hub().waiting_bytes()),
+            history_bytes: sum(&|room| room.hub().look(|view| view.history_bytes())),
+        }
+    }
+}
+
 impl Chat {
     /// Serves or refuses a connection, which counts from now on: a shutdown waits for it.
     fn spawn(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr) {
         let chat = self.clone();
         match self.connections.enter(peer, self.settings.connections) {
             Entrance::Served(place) => drop(tokio::spawn(chat.connection(stream, peer, place))),
-            Entrance::Refused(place) => drop(tokio::spawn(chat.refuse(stream, place))),
-            Entrance::Dropped => {}
+            Entrance::Refused(place, reason) => {
+                self.metrics.on_refused(reason);
+                drop(tokio::spawn(chat.refuse(stream, place)));
+            }
+            Entrance::Dropped => self.metrics.on_refused(Refused::Limit),
         }
     }
 
@@ -141,51 +218,154 @@ impl Chat {
         }
     }
 
-    async fn connection(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, place: Place) {
-        let started = Instant::now();
-        // Boxed: the handshake's future is gone when the connection only waits.
-        let user = match Box::pin(self.open(stream, &place)).await {
-            Ok(Some(user)) => user,
-            Ok(None) => return,
-            Err(error) => return tracing::info!(%peer, %error, "a connection was refused"),
-        };
-        let ended = user.run(&self, &place).await;
-        let seconds = started.elapsed().as_secs_f64();
-        let id = place.id();
-        match ended {
-            Ok(()) => tracing::info!(%peer, id, seconds, "a connection ended"),
-            Err(error) => tracing::info!(%peer, id, seconds, %error, "a connection ended"),
+    /// Answers a request at the administrators' door.
+    async fn administrate(self: Arc<Self>, stream: TcpStream) {
+        let Ok(request) = self.acceptor.read_http(stream).await else { return };
+        if let Err(error) = self.answer(request, Door::Admin).await {
+            tracing::debug!(%error, "a request of an administrator wasn't answered");
         }
     }
 
-    /// Shakes hands; `None` if there is nobody to serve.
-    async fn open(&self, stream: TcpStream, place: &Place) -> Result<Option<User>, Error> {
+    async fn connection(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, mut place: Place) {
+        let started = Instant::now();
+        self.metrics.connections_accepted.inc();
+        let _open = Open::new(&self.metrics);
+        // Boxed: the handshake's future is gone when the connection only waits.
+        let user = match Box::pin(self.open(stream, peer, &mut place)).await {
+            Ok(Some(user)) => user,
+            Ok(None) => return,
+            Err(error) => {
+                self.on_refused(&error);
+                return tracing::info!(%peer, %error, "a connection was refused");
+            }
+        };
+        let sender = user.sender();
+        let ended = user.run(&self, &place).await;
+        if let Some(time) = sender.round_trip_time() {
+            self.metrics.on_round_trip(time);
+        }
+        let seconds = started.elapsed().as_secs_f64();
+        let (id, client) = (place.id(), place.address());
+        match ended {
+            Ok(()) => {
+                self.metrics.on_closed(ClosedBy::Client, None);
+                tracing::info!(%client, id, seconds, "a connection ended");
+            }
+            Err(error) => {
+                match error.close_code() {
+                    Some(code) => self.metrics.on_closed(ClosedBy::Server, Some(code)),
+                    None => self.metrics.on_lost(),
+                }
+                tracing::info!(%client, id, seconds, %error, "a connection ended");
+            }
+        }
+    }
+
+    fn on_refused(&self, error: &Error) {
+        if let Error::Request(error) = error {
+            self.metrics.on_handshake_failed(error.status());
+        }
+    }
+
+    /// Shakes hands, or answers plain HTTP; `None` if there is nobody to serve.
+    async fn open(
+        &self,
+        mut stream: TcpStream,
+        peer: SocketAddr,
+        place: &mut Place,
+    ) -> Result<Option<User>, Error> {
+        let Some(peer) = self.peer(&mut stream, peer).await else {
+            self.metrics.on_refused(Refused::ProxyProtocol);
+            return Ok(None);
+        };
         let request = tokio::select! {
             request = self.acceptor.read_http(stream) => request?,
             // Nothing to say goodbye to: a socket that was opened in advance, most likely.
             () = self.connections.shut_down_since(REQUEST_GRACE) => return Ok(None),
         };
-        // The server was asked to stop while the request was on its way.
-        if self.connections.is_shutting_down() {
+        let client = self.settings.proxies.client(peer, request.head().headers());
+        let is_crowd = !place.comes_from(client, self.settings.connections);
+        // The server was asked to stop while the request was on its way, or there are too many from there.
+        if self.connections.is_shutting_down() || is_crowd {
+            let reason = if is_crowd { Refused::AddressLimit } else { Refused::ShuttingDown };
+            self.metrics.on_refused(reason);
             request.respond(&NO_ROOM.response()).await?;
+            return Ok(None);
+        }
+        if !request.is_upgrade() {
+            self.answer(request, Door::Public).await?;
             return Ok(None);
         }
         let request = request.upgrade().await?;
         let Some(room) = RoomName::of_path(request.uri().path()) else {
-            request.reject(http::StatusCode::NOT_FOUND, "there are /, /ws and /rooms/NAME here").await?;
+            self.metrics.on_refused(Refused::NotFound);
+            request.reject(StatusCode::NOT_FOUND, "there are /, /ws and /rooms/NAME here").await?;
             return Ok(None);
         };
+        let is_json = request.offered_subprotocols().iter().any(|offer| offer == wire::json::SUBPROTOCOL);
+        let rights = self.settings.auth.rights(request.headers(), request.offered_subprotocols(), is_json);
+        let rights = match rights {
+            Ok(rights) => rights,
+            Err(error) => {
+                self.metrics.on_refused(Refused::Unauthorized);
+                request.reject(StatusCode::UNAUTHORIZED, &error.to_string()).await?;
+                return Ok(None);
+            }
+        };
+        if !is_json && !rights.may(Action::Join, &room) {
+            self.metrics.on_refused(Refused::Unauthorized);
+            request.reject(StatusCode::FORBIDDEN, "your token doesn't let you into this room").await?;
+            return Ok(None);
+        }
         let ws = request.accept().await?;
-        let is_json = ws.negotiated().subprotocol.is_some();
         let (sender, receiver) = ws.split();
         let mailbox = Arc::new(Mailbox::default());
-        place.register(sender.clone(), mailbox.clone());
-        let line = Line { sender, receiver, mailbox };
+        place.register(sender.clone(), mailbox.clone(), if is_json { "json" } else { "text" });
+        let line = Line { sender, receiver, mailbox, metrics: self.metrics.clone() };
         Ok(Some(if is_json {
-            User::Json(Box::new(json::User::new(line, room)))
+            User::Json(Box::new(json::User::new(line, room, rights)))
         } else {
-            User::Plain(plain::User::new(line, room, self.settings.max_text))
+            User::Plain(Box::new(plain::User::new(line, room, rights, self.settings.max_text)))
         }))
+    }
+
+    /// Where a connection comes from, once the proxy has said so; `None` if it had to and didn't.
+    async fn peer(&self, stream: &mut TcpStream, peer: SocketAddr) -> Option<IpAddr> {
+        if !self.settings.proxy_protocol {
+            return Some(peer.ip());
+        }
+        if !self.settings.proxies.trusts(peer.ip()) {
+            tracing::info!(%peer, "a connection was refused: it doesn't come from a --trusted-proxy");
+            return None;
+        }
+        let read = proxy_protocol::read(stream);
+        match tokio::time::timeout(self.settings.config.timeouts.handshake.unwrap_or(NAME_TIMEOUT), read)
+            .await
+        {
+            Ok(Ok(ProxyHeader::Proxied { source, .. })) => Some(source.ip()),
+            Ok(Ok(ProxyHeader::Local)) => Some(peer.ip()),
+            Ok(Err(error)) => {
+                tracing::info!(%peer, %error, "a connection was refused");
+                None
+            }
+            Err(_) => None,
+        }
+    }
+}
+
+/// A connection that counts as open.
+struct Open(Arc<Metrics>);
+
+impl Open {
+    fn new(metrics: &Arc<Metrics>) -> Self {
+        metrics.connections.inc();
+        Self(metrics.clone())
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.connections.dec();
     }
 }
 
@@ -194,13 +374,15 @@ struct Line {
     sender: Sender,
     receiver: Receiver,
     mailbox: Arc<Mailbox>,
+    metrics: Arc<Metrics>,
 }
 
 impl Line {
     /// Where a room's messages go; `missed` makes the news that some didn't.
     fn outlet(&self, missed: impl Fn(&Missed) -> Prepared + Send + Sync + 'static) -> Arc<dyn Outlet> {
         let member = SocketMember::with_notice(self.sender.clone(), missed);
-        Arc::new(LineOutlet { member, mailbox: self.mailbox.clone() })
+        let (mailbox, metrics) = (self.mailbox.clone(), self.metrics.clone());
+        Arc::new(LineOutlet { member, mailbox, metrics })
     }
 }
 
@@ -208,11 +390,16 @@ impl Line {
 struct LineOutlet {
     member: SocketMember,
     mailbox: Arc<Mailbox>,
+    metrics: Arc<Metrics>,
 }
 
 impl Outlet for LineOutlet {
     fn deliver(&self, batch: &Batch, range: Range<usize>) -> Delivery {
-        self.member.deliver(batch, range)
+        let delivery = self.member.deliver(batch, range);
+        if let Delivery::Taken(messages) = delivery {
+            self.metrics.messages_sent.inc_by(messages as u64);
+        }
+        delivery
     }
 
     fn deliver_missed(&self, missed: Missed) -> Delivery {
@@ -232,11 +419,18 @@ impl Outlet for LineOutlet {
 
 /// A user, by the form that they speak.
 enum User {
-    Plain(plain::User),
+    Plain(Box<plain::User>),
     Json(Box<json::User>),
 }
 
 impl User {
+    fn sender(&self) -> Sender {
+        match self {
+            Self::Plain(user) => user.sender(),
+            Self::Json(user) => user.sender(),
+        }
+    }
+
     async fn run(self, chat: &Chat, place: &Place) -> Result<(), Error> {
         match self {
             // Each boxed: a task is no larger than its form needs.

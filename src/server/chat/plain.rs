@@ -1,16 +1,23 @@
 //! A user who speaks plain text.
 
+use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Instant;
 
+use tokio::time::Sleep;
+
 use crate::chat::content::PLAIN;
+use crate::chat::name::UserName;
 use crate::chat::rate::{RateLimit, Verdict};
-use crate::chat::room::{Order, Place, Room, Words};
+use crate::chat::room::{JoinError, Order, Place, Room, Words};
 use crate::chat::room_name::RoomName;
 use crate::chat::session::{Session, Step};
 use crate::chat::wire::plain;
-use crate::net::{Error, TrySendError};
+use crate::net::{Error, Sender, TrySendError};
 use crate::proto::{CloseCode, CloseFrame, Message, Prepared};
 
+use super::super::auth::Action;
+use super::access::{EXPIRED, Rights};
 use super::connections;
 use super::{Chat, Line, NAME_TIMEOUT};
 
@@ -18,6 +25,7 @@ use super::{Chat, Line, NAME_TIMEOUT};
 pub(super) struct User {
     line: Line,
     room: RoomName,
+    rights: Rights,
     session: Session,
 }
 
@@ -28,8 +36,12 @@ enum Flow {
 }
 
 impl User {
-    pub(super) fn new(line: Line, room: RoomName, max_text: Option<usize>) -> Self {
-        Self { line, room, session: Session::new(max_text) }
+    pub(super) fn new(line: Line, room: RoomName, rights: Rights, max_text: Option<usize>) -> Self {
+        Self { line, room, rights, session: Session::new(max_text) }
+    }
+
+    pub(super) fn sender(&self) -> Sender {
+        self.line.sender.clone()
     }
 
     pub(super) async fn run(mut self, chat: &Chat, known: &connections::Place) -> Result<(), Error> {
@@ -64,20 +76,25 @@ impl User {
                 return Ok(None);
             }
         };
+        // A token has said the name already.
+        if let Some(name) = self.rights.name().cloned() {
+            let step = match self.enter(&room, &name).await? {
+                Ok(place) => return Ok(Some((name.as_str().into(), place))),
+                Err(error) => {
+                    let frame =
+                        CloseFrame::new(CloseCode::POLICY_VIOLATION, "your token's name can't be had");
+                    Step::Close(error.to_string(), frame.expect("a short reason"))
+                }
+            };
+            self.act(step)?;
+            return Ok(None);
+        }
         while let Some(message) = self.line.receiver.recv().await? {
             let step = match self.session.receive(&message) {
-                Step::Join(name) => {
-                    let outlet = self.line.outlet(|missed| plain::missed(*missed));
-                    match room.join(&name, (outlet, PLAIN, self.line.mailbox.clone()), None) {
-                        Ok((place, _)) => {
-                            self.session.joined();
-                            self.line.sender.send_prepared(&plain::welcome(&name)).await?;
-                            place.begin();
-                            return Ok(Some((name.as_str().into(), place)));
-                        }
-                        Err(error) => self.session.refused(&error),
-                    }
-                }
+                Step::Join(name) => match self.enter(&room, &name).await? {
+                    Ok(place) => return Ok(Some((name.as_str().into(), place))),
+                    Err(error) => self.session.refused(&error),
+                },
                 step => step,
             };
             if self.act(step)? == Flow::End {
@@ -87,16 +104,35 @@ impl User {
         Ok(None)
     }
 
+    /// Joins by a name, if it can be had.
+    async fn enter(&mut self, room: &Arc<Room>, name: &UserName) -> Result<Result<Place, JoinError>, Error> {
+        let outlet = self.line.outlet(|missed| plain::missed(*missed));
+        match room.join(name, (outlet, PLAIN, self.line.mailbox.clone()), None) {
+            Ok((place, _)) => {
+                self.session.joined();
+                self.line.sender.send_prepared(&plain::welcome(name)).await?;
+                place.begin();
+                Ok(Ok(place))
+            }
+            Err(error) => Ok(Err(error)),
+        }
+    }
+
     async fn talk(&mut self, chat: &Chat, name: &str, place: &Place) -> Result<(), Error> {
         let mut rate = RateLimit::new(chat.settings.rates, Instant::now());
+        let mut expiry = self.rights.lasts().map(|lasts| Box::pin(tokio::time::sleep(lasts)));
         loop {
             let message = tokio::select! {
                 message = self.line.receiver.recv() => message?,
-                orders = self.line.mailbox.next() => {
-                    return self.obey(orders);
+                orders = self.line.mailbox.next() => return self.obey(orders),
+                () = expired(&mut expiry) => {
+                    let frame = CloseFrame::new(EXPIRED, "your token has run out: come again with a new one");
+                    return self.line.sender.close(frame.ok());
                 }
             };
             let Some(message) = message else { return Ok(()) };
+            chat.metrics.messages_received.inc();
+            chat.metrics.bytes_received.inc_by(message.len() as u64);
             if self.receive(&message, name, place).await? == Flow::End {
                 return Ok(());
             }
@@ -113,6 +149,9 @@ impl User {
 
     async fn receive(&mut self, message: &Message, name: &str, place: &Place) -> Result<Flow, Error> {
         match self.session.receive(message) {
+            Step::Say(_) if !self.rights.may(Action::Send, place.room().name()) => {
+                self.act(Step::Complain("your token doesn't let you talk in this room".to_owned()))
+            }
             Step::Say(text) => {
                 let room: &Room = place.room();
                 room.hub().ready().await;
@@ -177,5 +216,13 @@ impl User {
             Ok(()) | Err(TrySendError::Full(())) => Ok(()),
             Err(TrySendError::Refused(error)) => Err(error),
         }
+    }
+}
+
+/// Ready when a token has run out, if there is one.
+pub(super) async fn expired(expiry: &mut Option<Pin<Box<Sleep>>>) {
+    match expiry {
+        Some(expiry) => expiry.await,
+        None => std::future::pending().await,
     }
 }

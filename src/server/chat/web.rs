@@ -70,7 +70,8 @@ impl Chat {
             },
         };
         if !matches!(*request.method(), Method::GET | Method::HEAD) && route != NOWHERE {
-            let problem = Problem::method_not_allowed("GET, HEAD").with(ALLOW, HeaderValue::from_static("GET, HEAD"));
+            let problem =
+                Problem::method_not_allowed("GET, HEAD").with(ALLOW, HeaderValue::from_static("GET, HEAD"));
             return (route, problem.into());
         }
         (route, response.unwrap_or_else(Response::from))

@@ -1,5 +1,7 @@
 //! What a client can ask for, once it has said hello.
 
+use std::sync::Arc;
+
 use crate::chat::content;
 use crate::chat::name::UserName;
 use crate::chat::room::{Range, Room, RoomError, Words};
@@ -7,6 +9,7 @@ use crate::chat::room_name::RoomName;
 use crate::chat::wire::json::{Answer, Code, Failure, MAX_DATA_BYTES, MemberName, Request};
 use crate::hub;
 
+use super::super::super::auth::Action;
 use super::{Client, Unstored, acknowledgement, failure};
 
 /// How many messages of the history somebody gets who doesn't say.
@@ -51,11 +54,25 @@ impl Client<'_> {
                 self.answer(Answer::Pong { id: id.as_deref(), time: hub::now() }.encode());
                 Ok(())
             }
-            Request::Refresh { .. } => {
-                Err(failure(request, Code::BadRequest, "this server asks for no tokens"))
-            }
+            Request::Refresh { token, .. } => self.refresh(request, token),
             _ => Err(failure(request, Code::BadRequest, "you have said hello already")),
         }
+    }
+
+    /// Goes on with a newer token of the same person.
+    fn refresh(&mut self, request: &Request, token: &str) -> Result<(), Failure> {
+        if !self.chat.settings.auth.has_tokens() {
+            return Err(failure(request, Code::BadRequest, "this server asks for no tokens"));
+        }
+        let rights = self.chat.settings.auth.verify(token);
+        let rights = rights.map_err(|error| failure(request, Code::Unauthorized, error.to_string()))?;
+        if rights.name() != Some(&self.name) {
+            return Err(failure(request, Code::Unauthorized, "this token is somebody else's"));
+        }
+        self.expiry = rights.lasts().map(|lasts| Box::pin(tokio::time::sleep(lasts)));
+        self.rights = rights;
+        self.answer(Answer::Done { id: request.id() }.encode());
+        Ok(())
     }
 
     fn look(&mut self, name: &RoomName, room: &Room, request: &Request) {
@@ -86,13 +103,8 @@ impl Client<'_> {
         self.answer(answer);
     }
 
-    async fn publish(
-        &mut self,
-        name: &RoomName,
-        room: &std::sync::Arc<Room>,
-        request: Request,
-    ) -> Result<(), Failure> {
-        if !self.rights.send.contain(name) {
+    async fn publish(&mut self, name: &RoomName, room: &Arc<Room>, request: Request) -> Result<(), Failure> {
+        if !self.rights.may(Action::Send, name) {
             return Err(failure(&request, Code::Forbidden, "your token doesn't let you talk in this room"));
         }
         let max = self.chat.settings.max_text;
@@ -136,7 +148,7 @@ impl Client<'_> {
     }
 
     async fn moderate(&mut self, name: &RoomName, room: &Room, request: Request) -> Result<(), Failure> {
-        let is_moderator = self.rights.moderate.contain(name);
+        let is_moderator = self.rights.may(Action::Moderate, name);
         let by = self.name.as_str().to_owned();
         let parse = |name: &str| {
             UserName::parse(name).map_err(|error| failure(&request, Code::NameInvalid, error.to_string()))
