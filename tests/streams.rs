@@ -428,3 +428,102 @@ async fn more_pieces_than_a_write_takes_arrive_in_order() {
     }
     flush.await.unwrap().unwrap();
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_plain_echo_loop_writes_once_a_batch() {
+    const BATCHES: usize = 50;
+    const DEPTH: usize = 16;
+    let stream = Scripted::new();
+    let mut ws = server(&stream);
+    let echo = tokio::spawn(async move {
+        while let Some(message) = ws.recv().await.unwrap() {
+            ws.send(message).await.unwrap();
+        }
+    });
+    for _ in 0..BATCHES {
+        stream.input(&b"\x82\x83\0\0\0\0abc".repeat(DEPTH));
+        settle().await;
+    }
+    assert_eq!(stream.state().written, b"\x82\x03abc".repeat(BATCHES * DEPTH));
+    assert!(stream.state().writes <= BATCHES * DEPTH / 10, "{} writes", stream.state().writes);
+    stream.input(b"\x88\x80\0\0\0\0");
+    echo.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_message_that_keeps_the_least_rate_survives() {
+    let stream = Scripted::new();
+    let mut config = Config::default();
+    config.timeouts.message = Some(Duration::from_secs(2));
+    config.timeouts.message_rate = 1000;
+    let mut ws = stream.connect(Role::Server, &config);
+    let received = tokio::spawn(async move { ws.recv().await });
+    stream.input(b"\x82\xfe\x75\x30\0\0\0\0");
+    // 30,000 bytes, 1,100 of them a second.
+    for _ in 0..28 {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        stream.input(&[7; 1100]);
+    }
+    assert_eq!(received.await.unwrap().unwrap(), Some(Message::binary(vec![7; 30_000])));
+}
+
+#[tokio::test(start_paused = true)]
+async fn pongs_that_nobody_asked_for_are_ignored() {
+    let stream = Scripted::new();
+    let mut ws = server(&stream);
+    stream.input(
+        b"\x8a\x80\0\0\0\0\x8a\x88\0\0\0\0\0\0\0\0\0\0\0\0\x8a\x88\0\0\0\0\xff\xff\xff\xff\xff\xff\xff\xff",
+    );
+    stream.input(&[&b"\x8a\xfd\0\0\0\0"[..], &[7; 125], b"\x81\x81\0\0\0\0a"].concat());
+    assert_eq!(ws.recv().await.unwrap(), Some(Message::text("a")));
+    settle().await;
+    assert_eq!(ws.round_trip_time(), None);
+    assert!(stream.state().written.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn buffers_hand_nothing_from_one_connection_to_the_next() {
+    const SECRET: u8 = 0x53;
+    // One that fills all buffers there are, of reading and of writing.
+    let stream = Scripted::new();
+    let mut ws = server(&stream);
+    stream.input(&[&b"\x82\xff\0\0\0\0\0\x03\0\0\0\0\0\0"[..], &[SECRET; 3 << 16]].concat());
+    stream.input(
+        &b"\x82\xfe\x03\xe8\0\0\0\0".iter().copied().chain([SECRET; 1000]).collect::<Vec<_>>().repeat(100),
+    );
+    for _ in 0..101 {
+        let message = ws.recv().await.unwrap().unwrap();
+        ws.send(message).await.unwrap();
+    }
+    drop(ws);
+    settle().await;
+
+    // What the next one gets, in parts, is what was sent to it.
+    let stream = Scripted::new();
+    let mut ws = server(&stream);
+    let frame = [&b"\x82\xfe\x03\xe8\0\0\0\0"[..], &[1; 1000]].concat();
+    for part in frame.chunks(13) {
+        assert!(ws.recv().now_or_never().is_none());
+        stream.input(part);
+    }
+    assert_eq!(ws.recv().await.unwrap(), Some(Message::binary(vec![1; 1000])));
+
+    // And what a Close says of a rule that was broken is a sentence of ours.
+    for broken in [
+        &b"\xf1\x80"[..],
+        b"\x81\x00",
+        b"\x88\x81\0\0\0\0\x03",
+        b"\x82\xff\xff",
+        b"\x81\x81\0\0\0\0\xff",
+        b"\x89\xfe",
+    ] {
+        let stream = Scripted::new();
+        let mut ws = server(&stream);
+        stream.input(broken);
+        let error = ws.recv().await.unwrap_err();
+        let Error::Protocol(error) = error else { panic!("{error}") };
+        let written = stream.state().written.clone();
+        assert_eq!((written[0], usize::from(written[1])), (0x88, written.len() - 2));
+        assert_eq!(std::str::from_utf8(&written[4..]).unwrap(), error.to_string());
+    }
+}

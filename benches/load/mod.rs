@@ -226,7 +226,7 @@ fn masked_frame(size: usize) -> Vec<u8> {
     frame
 }
 
-/// The limit: reads and writes the same bytes, with one buffer for all connections as we have.
+/// The limit: reads and writes the same bytes, with a buffer as large as ours, so that it needs no more reads.
 pub(crate) fn raw_server() -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
@@ -236,7 +236,7 @@ pub(crate) fn raw_server() -> io::Result<()> {
             let (mut stream, _) = listener.accept().await?;
             stream.set_nodelay(true)?;
             tokio::spawn(async move {
-                let mut buffer = vec![0; 64 << 10];
+                let mut buffer = vec![0; 128 << 10];
                 while let Ok(len @ 1..) = stream.read(&mut buffer).await {
                     if stream.write_all(&buffer[..len]).await.is_err() {
                         return;

@@ -369,7 +369,8 @@ impl Sender {
     /// Drops all queued frames of which nothing was written yet and returns how many bytes that were.
     ///
     /// For a peer that is too slow: its Close then doesn't wait behind what it will never read. One that is queued
-    /// already stays. A message in pieces loses its end by it, so only a Close may follow.
+    /// already stays. Only a Close may follow: a message in pieces loses its end by it, and with context takeover the
+    /// peer's window lacks what was dropped, so that it couldn't inflate what comes next.
     pub fn cut(&mut self) -> usize {
         self.pongs = None;
         let close = self.outbox.tail(usize::from(self.close_bytes)).to_vec();
