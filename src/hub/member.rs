@@ -222,7 +222,7 @@ impl<C: Content> Member<C> {
             return match delivery {
                 Delivery::Taken(0) => Ok(false),
                 Delivery::Taken(_) => {
-                    self.lag.as_mut().map(|lag| lag.pop(1));
+                    self.settle_ahead(1);
                     Ok(true)
                 }
                 Delivery::Closed => Err(Out::Closed),
@@ -231,8 +231,14 @@ impl<C: Content> Member<C> {
         let batch = lag.entries_first(self.form);
         let Delivery::Taken(taken) = self.deliver(&batch, 0..batch.len()) else { return Err(Out::Closed) };
         books.delivered += taken as u64;
-        self.lag.as_mut().map(|lag| lag.pop(taken));
+        self.settle_ahead(taken);
         Ok(taken == batch.len())
+    }
+
+    fn settle_ahead(&mut self, count: usize) {
+        if let Some(lag) = &mut self.lag {
+            lag.pop(count);
+        }
     }
 
     /// Whether all of it was taken.

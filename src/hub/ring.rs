@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::proto::Prepared;
 
 use super::audience::{Audience, MemberId};
-use super::content::{Content, FORMS, Form, Lifetime, Publish, Stamp};
+use super::content::{Content, FORMS, Form, Lifetime, Publish, Stamp, now};
 
 /// How much of what was published a room keeps as its history: whatever is least.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -157,8 +157,8 @@ impl<C: Content> Ring<C> {
         self.offset
     }
 
-    /// Gives a message its place. It is `now`, whatever the message says.
-    pub(super) fn push(&mut self, publish: Publish<C>, now: u64) -> Arc<Entry<C>> {
+    /// Gives a message its place.
+    pub(super) fn push(&mut self, publish: Publish<C>) -> Arc<Entry<C>> {
         let Publish { content, from, key, lifetime, time } = publish;
         self.audience.address(&content, from);
         if lifetime == Lifetime::Kept {
@@ -183,7 +183,10 @@ impl<C: Content> Ring<C> {
         self.live.push_back(entry.clone());
         if lifetime == Lifetime::Kept {
             self.remember(entry.clone());
-            self.trim_history(now);
+            // The message may come from a clock that is ahead of ours, which is asked only then: it costs more than
+            // all else here.
+            let is_due = self.history.front().is_some_and(|oldest| self.is_old(oldest, time));
+            self.trim_history(if is_due { now() } else { time });
         }
         if self.audience.len() == 0 {
             self.release(self.next_seq);
@@ -277,9 +280,9 @@ impl<C: Content> Ring<C> {
 
     /// Keeps no more of the history than may be.
     pub(super) fn trim_history(&mut self, now: u64) {
-        let Retention { messages, bytes, age } = self.retention;
+        let Retention { messages, bytes, .. } = self.retention;
         while let Some(oldest) = self.history.front() {
-            let is_old = now.saturating_sub(oldest.stamp.time) > age;
+            let is_old = self.is_old(oldest, now);
             if self.history.len() <= messages && self.history_bytes <= bytes && !is_old {
                 return;
             }
@@ -287,6 +290,10 @@ impl<C: Content> Ring<C> {
             self.forgotten_offset = oldest.stamp.offset;
             self.history.pop_front();
         }
+    }
+
+    fn is_old(&self, entry: &Entry<C>, now: u64) -> bool {
+        now.saturating_sub(entry.stamp.time) > self.retention.age
     }
 
     /// Keeps at most so many bytes of it for now.

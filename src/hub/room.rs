@@ -142,7 +142,7 @@ impl<C: Content + 'static> Room<C> {
         ring.trim_history(now);
         let is_told = announcement.is_some();
         if let Some(announcement) = announcement {
-            ring.push(announcement, now);
+            ring.push(announcement);
         }
         let slot = part.insert(&mut ring, (id, form), outlet);
         seat.note(&part);
@@ -158,8 +158,7 @@ impl<C: Content + 'static> Room<C> {
 
     /// Publishes to everybody but its sender, and returns the message in its place.
     pub fn publish(&self, publish: Publish<C>) -> Arc<Entry<C>> {
-        let now = now();
-        let entry = lock(&self.ring).push(publish, now);
+        let entry = lock(&self.ring).push(publish);
         self.call_shards();
         entry
     }
@@ -367,13 +366,12 @@ impl<C: Content + 'static> Room<C> {
     /// A member leaves, if it hasn't been put out, and everybody else is told.
     pub(super) fn leave(&self, membership: &Membership<C>, announcement: Option<Publish<C>>) {
         let seat = self.seat(membership.shard);
-        let now = now();
         let mut part = lock(&seat.part);
         let mut ring = lock(&self.ring);
         let outlet = part.leave(membership.slot, membership.id, &mut ring);
         let is_told = announcement.is_some();
         if let Some(announcement) = announcement {
-            ring.push(announcement, now);
+            ring.push(announcement);
         }
         drop(ring);
         if outlet.is_some() {

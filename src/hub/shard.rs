@@ -67,10 +67,13 @@ impl<C: Content + 'static> Shard<C> {
 /// The work of a shard's task. Dropped with the task: what the runtime ended before its rooms is nobody's any more.
 pub(super) struct Shift<C: Content + 'static> {
     shard: Arc<Shard<C>>,
-    /// Rooms whose members get their shares in turns, a step at a time; with the turn, once it has begun.
-    turns: VecDeque<(Arc<Room<C>>, Option<Turn<C>>)>,
+    /// Rooms whose members get their shares in turns, a step at a time.
+    turns: VecDeque<Due<C>>,
     ready: VecDeque<Ready<C>>,
 }
+
+/// A room and its turn, once that has begun.
+type Due<C> = (Arc<Room<C>>, Option<Box<Turn<C>>>);
 
 /// How many members get their share before others' tasks run.
 const MEMBERS_A_STEP: usize = 128;
@@ -138,7 +141,7 @@ impl<C: Content + 'static> Shift<C> {
         while left > 0
             && let Some((room, turn)) = self.turns.pop_front()
         {
-            let Some(mut turn) = turn.or_else(|| room.begin_turn(index)) else {
+            let Some(mut turn) = turn.or_else(|| room.begin_turn(index).map(Box::new)) else {
                 left -= 1;
                 room.end_turn(index);
                 continue;

@@ -81,12 +81,15 @@ impl<C: Content> Turn<C> {
 
 impl Run {
     fn new<C: Content>(entries: &[Arc<Entry<C>>], form: Form) -> Self {
-        let shown = || entries.iter().filter(|entry| entry.content().is_for(form));
-        Self {
-            batch: Batch::new(shown().map(|entry| entry.prepared(form)).collect()),
-            seqs: shown().map(|entry| entry.seq).collect(),
-            senders: shown().map(|entry| entry.from).collect(),
+        let mut messages = Vec::with_capacity(entries.len());
+        let mut seqs = Vec::with_capacity(entries.len());
+        let mut senders = Vec::with_capacity(entries.len());
+        for entry in entries.iter().filter(|entry| entry.content().is_for(form)) {
+            messages.push(entry.prepared(form));
+            seqs.push(entry.seq);
+            senders.push(entry.from);
         }
+        Self { batch: Batch::new(messages), seqs, senders }
     }
 
     /// Whether it took all of it.
