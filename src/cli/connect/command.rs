@@ -35,14 +35,12 @@ pub(super) fn names() -> impl Iterator<Item = &'static str> {
 
 /// What `/help` says.
 pub(super) fn help() -> String {
-    let mut lines: Vec<_> = COMMANDS
-        .iter()
-        .map(|(name, argument, what)| format!("{:16}{what}", format!("{name}{argument}")))
-        .collect();
-    lines.push(format!("{:16}send /TEXT as a text", "//TEXT"));
-    lines.push(
-        "Arrows: earlier lines. Tab: completes names and commands. Ctrl-D or Ctrl-C: leave.".to_owned(),
+    let mut lines = vec!["commands:".to_owned()];
+    lines.extend(
+        COMMANDS.iter().map(|(name, argument, what)| format!("{:16}{what}", format!("{name}{argument}"))),
     );
+    lines.push(format!("{:16}send /TEXT as a text", "//TEXT"));
+    lines.push("Arrows: earlier lines. Tab: completes a name or command. Ctrl-D: leave.".to_owned());
     lines.join("\n")
 }
 
@@ -82,7 +80,7 @@ fn explain(name: &str) -> String {
     let advice = if distance <= 2 || nearest.starts_with(name) {
         format!("did you mean {nearest}?")
     } else {
-        "/help lists those that there are".to_owned()
+        "/help lists those that there are.".to_owned()
     };
     format!("there is no command {name}: {advice} To send it as a text write /{name}")
 }

@@ -27,7 +27,7 @@ impl Style {
         match self {
             Self::Plain => shown.to_owned(),
             Self::Colours => {
-                let hash = fnv(name.as_bytes());
+                let hash = fnv(name.as_bytes()) >> 16;
                 let (colour, weight) = (31 + hash % 6, if hash / 6 % 2 == 0 { "" } else { ";1" });
                 format!("\x1b[{colour}{weight}m{shown}\x1b[0m")
             }
@@ -72,21 +72,10 @@ pub(super) fn wrap(text: &str, columns: usize) -> String {
             shown.push('\n');
         }
         let mut column = 0;
-        for word in line.split_word_bounds() {
-            let width = word.width();
-            if column + width <= columns {
-                shown.push_str(word);
-                column += width;
-                continue;
-            }
-            if width <= columns - INDENT.len() {
+        for piece in line.split_inclusive(' ') {
+            let (word, width) = (piece.trim_end_matches(' '), piece.trim_end_matches(' ').width());
+            if column + width > columns && width <= columns - INDENT.len() {
                 break_line(&mut shown, &mut column);
-                // The blank at which it breaks isn't needed any more.
-                if !word.trim().is_empty() {
-                    shown.push_str(word);
-                    column += width;
-                }
-                continue;
             }
             for grapheme in word.graphemes(true) {
                 if column + grapheme.width() > columns {
@@ -94,6 +83,11 @@ pub(super) fn wrap(text: &str, columns: usize) -> String {
                 }
                 shown.push_str(grapheme);
                 column += grapheme.width();
+            }
+            // At the edge a blank isn't needed.
+            if piece.len() > word.len() && column < columns {
+                shown.push(' ');
+                column += 1;
             }
         }
     }
@@ -122,6 +116,7 @@ mod tests {
     #[test]
     fn long_lines_go_on_indented() {
         assert_eq!(wrap("one two three", 8), "one two \n    thre\n    e");
+        assert_eq!(wrap("one two: three", 10), "one two: \n    three");
         assert_eq!(wrap("short", 20), "short");
         assert_eq!(wrap("0123456789abc", 10), "0123456789\n    abc");
         // Wide characters count twice.

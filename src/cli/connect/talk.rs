@@ -271,8 +271,13 @@ impl<'a> Talk<'a> {
         (self.welcome_by, self.wants_round_trip) = (None, false);
         let what = if self.is_out { "still no connection" } else { "connection lost" };
         self.is_out = !matches!(self.form, Form::Unknown);
-        let why = cause.to_string();
-        let why = why.strip_prefix("the connection was lost: ").unwrap_or(&why);
+        let why = match cause {
+            Cause::Connect(error) => error.to_string(),
+            cause => cause.to_string(),
+        };
+        // What is said already isn't said again.
+        let known = ["the connection was lost: ", "the connection failed: "];
+        let why = known.iter().find_map(|known| why.strip_prefix(known)).unwrap_or(&why);
         let seconds = retry_in.as_secs_f64().ceil().max(1.0);
         self.screen.show(&Shown::Note(format!("{what}: {why}; again in {seconds} s"))).await
     }
