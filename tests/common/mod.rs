@@ -4,7 +4,11 @@
 
 #[cfg(feature = "cli")]
 pub mod client;
+#[cfg(feature = "cli")]
+pub mod http;
 pub mod inflate;
+#[cfg(feature = "cli")]
+pub mod json;
 #[cfg(feature = "cli")]
 pub mod server;
 pub mod wire;
