@@ -46,9 +46,10 @@ def check_drain(where, drain, until_killed):
 def check_settings(binary):
     documented = print_config(binary, "--config", DOCS / "switchboard.toml")
     unit = (DOCS / "switchboard.service").read_text()
-    stop = re.search(r"^TimeoutStopSec=(\w+)$", unit, re.M)
-    check_drain("switchboard.service", documented, seconds(stop[1]))
-    files = int(re.search(r"^LimitNOFILE=(\d+)$", unit, re.M)[1])
+    stated = dict(re.findall(r"^(TimeoutStopSec|LimitNOFILE)=(\w+)$", unit, re.M))
+    expect(len(stated) == 2, "switchboard.service has no TimeoutStopSec= or no LimitNOFILE=")
+    check_drain("switchboard.service", documented, seconds(stated["TimeoutStopSec"]))
+    files = int(stated["LimitNOFILE"])
     # The connections that are being refused, and listeners, workers and the store; 5 % have to be free.
     needed = (int(documented["max-connections"]) + 1024 + 64) / 0.95
     expect(files >= needed, f"switchboard.service: LimitNOFILE={files} is less than the {needed:.0f} that are needed")

@@ -135,7 +135,7 @@ class Server(Process):
         """The connections by their users' names."""
         status, body = self.get("/api/connections", API_KEY)
         expect(status == 200, f"GET /api/connections of {self.name} is answered with {status}: {body}")
-        return {connection["name"]: connection for connection in json.loads(body)["connections"]}
+        return {connection.get("name"): connection for connection in json.loads(body)["connections"]}
 
 
 def answers(port):
@@ -195,6 +195,7 @@ class HAProxy(Process):
             "/etc/haproxy/chat.example.org.pem": str(files[2]),
             "127.0.0.1:9001 port 9101": f"127.0.0.1:{one.port} port {one.admin_port}",
             "127.0.0.1:9002 port 9102": f"127.0.0.1:{two.port} port {two.admin_port}",
+            "log /dev/log local0": "log stdout format raw local0",
             "maxconn 20000": "maxconn 500",
             "timeout client 30s": f"timeout client {IDLE_SECONDS}s",
             "timeout server 30s": f"timeout server {IDLE_SECONDS}s",

@@ -1,6 +1,7 @@
 """The tests themselves; run.py starts them. Each proxy is tested in a thread of its own, with two servers behind it."""
 
 import argparse
+import asyncio
 import shutil
 import sys
 import tempfile
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import behind
+import direct
 import files
 from processes import Caddy, Failure, HAProxy, Nginx, Server, free_port, make_certificate, PING_INTERVAL
 
@@ -46,7 +48,7 @@ class Scenario:
             port, certificate = free_port(), make_certificate(folder)
             proxy = started(self.proxy(folder, port, servers, certificate))
             site = behind.Site(port, servers, certificate, self.checks_readiness, self.has_timeout)
-            behind.run(site, [*servers, proxy], self.tests)
+            asyncio.run(behind.run(site, [*servers, proxy], self.tests))
 
 
 def haproxy_v2(folder, port, servers, certificate):
@@ -59,6 +61,7 @@ def haproxy_v1(folder, port, servers, certificate):
 
 SCENARIOS = {
     "documented files": files,
+    "no proxy": direct,
     "nginx": Scenario(Nginx, checks_readiness=False),
     "HAProxy": Scenario(HAProxy),
     "HAProxy, PROXY v2": Scenario(haproxy_v2, flags=("--proxy-protocol",)),
