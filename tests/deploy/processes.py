@@ -1,6 +1,7 @@
 """What is started for a test: chat servers and proxies, on free ports, each with its log; and stopped after it."""
 
 import json
+import os
 import random
 import signal
 import socket
@@ -69,7 +70,7 @@ class Process:
         self.name, self.log = name, folder / f"{name}.log"
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen([str(part) for part in command], stdin=subprocess.DEVNULL,
-                                            stdout=log, stderr=log, cwd=folder)
+                                            stdout=log, stderr=log, cwd=folder, start_new_session=True)
 
     def check(self):
         code = self.process.poll()
@@ -93,9 +94,11 @@ class Process:
         self.process.send_signal(signal.SIGTERM)
 
     def stop(self):
+        """Ends it with the processes that it started, such as nginx's workers: they are in a group of their own."""
+        # Once it has been waited for, its number may be somebody else's.
         if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait()
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
 
 
 class Server(Process):
@@ -174,7 +177,7 @@ class Nginx(Process):
                             for kind in ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"])
         main = folder / "nginx.conf"
         main.write_text(f"""daemon off; pid {folder}/nginx.pid; error_log stderr info; worker_processes 1;
-events {{ worker_connections 1024; }}
+events {{ worker_connections 4096; }}
 http {{
 access_log off;
 {temporary}include {folder}/site.conf;
