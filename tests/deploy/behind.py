@@ -15,7 +15,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from processes import DRAIN_DELAY_SECONDS, DRAIN_TIMEOUT_SECONDS, HOST, IDLE_SECONDS, Failure, expect
+from processes import DRAIN_TIMEOUT_SECONDS, HOST, IDLE_SECONDS, Failure, expect
 
 # Clients come from there, so that the proxy's address isn't theirs.
 CLIENT = "127.0.0.2"
@@ -203,9 +203,9 @@ async def drain(site):
         problems = [problem for problem in [await farewell(client) for client in clients] if problem]
         expect(not problems, f"{len(problems)} of {len(clients)} clients: {problems[:1]}")
         lasted = time.monotonic() - asked
-        expect(lasted >= DRAIN_DELAY_SECONDS, f"clients were told {lasted:.1f} s after SIGTERM, before --drain-delay")
-        wait = DRAIN_DELAY_SECONDS + DRAIN_TIMEOUT_SECONDS + PATIENCE
-        code = await asyncio.to_thread(site.one.process.wait, wait)
+        delay = site.one.drain_delay_seconds
+        expect(lasted >= delay, f"clients were told {lasted:.1f} s after SIGTERM, before --drain-delay")
+        code = await asyncio.to_thread(site.one.process.wait, delay + DRAIN_TIMEOUT_SECONDS + PATIENCE)
         expect(code == 0, f"the server ended its drain with status {code}: {site.one.last_words()}")
         # And some time with the second one alone.
         await asyncio.sleep(1)

@@ -104,8 +104,9 @@ class Process:
 class Server(Process):
     """A chat server with an address for administration."""
 
-    def __init__(self, binary, name, folder, *flags, host="127.0.0.1", ports=(None, None)):
-        self.host = host
+    def __init__(self, binary, name, folder, *flags, host="127.0.0.1", ports=(None, None),
+                 drain_delay_seconds=DRAIN_DELAY_SECONDS):
+        self.host, self.drain_delay_seconds = host, drain_delay_seconds
         self.port, self.admin_port = [port or free_port() for port in ports]
         keys = folder / "api-keys"
         keys.write_text(API_KEY + "\n")
@@ -113,7 +114,7 @@ class Server(Process):
             binary, "chat", "--listen", f"{host}:{self.port}", "--admin-listen", f"{host}:{self.admin_port}",
             "--api-key-file", keys, "--trusted-proxy", "127.0.0.1", "--max-message-bytes", MAX_MESSAGE,
             "--queue-bytes", "8MiB", "--rate-bytes", "0", "--rate-messages", "0",
-            "--drain-delay", f"{DRAIN_DELAY_SECONDS}s", "--drain-timeout", f"{DRAIN_TIMEOUT_SECONDS}s", *flags,
+            "--drain-delay", f"{drain_delay_seconds}s", "--drain-timeout", f"{DRAIN_TIMEOUT_SECONDS}s", *flags,
         ], folder)
         self.wait_until(self.is_ready, "isn't ready")
 

@@ -16,7 +16,8 @@ from pathlib import Path
 import behind
 import direct
 import files
-from processes import Caddy, Failure, HAProxy, Nginx, Server, free_port, make_certificate, PING_INTERVAL
+from processes import (DRAIN_DELAY_SECONDS, PING_INTERVAL, Caddy, Failure, HAProxy, Nginx, Server, free_port,
+                       make_certificate)
 
 
 @dataclass
@@ -30,6 +31,7 @@ class Scenario:
     checks_readiness: bool = True
     # Whether it cuts off connections on which nothing happens.
     has_timeout: bool = True
+    drain_delay_seconds: int = DRAIN_DELAY_SECONDS
     tests: tuple = behind.TESTS
 
     def run(self, binary, folder):
@@ -42,7 +44,8 @@ class Scenario:
 
             # Only the first one sends heartbeats: what a proxy does without them shows on the other.
             servers = [
-                started(Server(binary, name, folder, "--ping-interval", interval, *self.flags, host=host, ports=ports))
+                started(Server(binary, name, folder, "--ping-interval", interval, *self.flags, host=host, ports=ports,
+                               drain_delay_seconds=self.drain_delay_seconds))
                 for name, interval, host in zip(["one", "two"], [PING_INTERVAL, "0s"], self.hosts)
             ]
             port, certificate = free_port(), make_certificate(folder)
@@ -63,7 +66,9 @@ SCENARIOS = {
     "documented files": files,
     "no proxy": direct,
     "nginx": Scenario(Nginx, checks_readiness=False),
+    "nginx, no delay": Scenario(Nginx, checks_readiness=False, drain_delay_seconds=0, tests=(behind.drain,)),
     "HAProxy": Scenario(HAProxy),
+    "HAProxy, no delay": Scenario(HAProxy, checks_readiness=False, drain_delay_seconds=0, tests=(behind.drain,)),
     "HAProxy, PROXY v2": Scenario(haproxy_v2, flags=("--proxy-protocol",)),
     "HAProxy, PROXY v1": Scenario(haproxy_v1, flags=("--proxy-protocol",), tests=(behind.address,)),
     "Caddy": Scenario(Caddy, hosts=("127.0.0.11", "127.0.0.12"), has_timeout=False),
