@@ -13,8 +13,8 @@ use crate::hub::{self, Entry, Form, Membership, Outlet, Publish, View};
 
 use super::content::{Content, Message, What};
 use super::name::UserName;
-use super::people::{Found, People};
 pub use super::people::{Contact, Order};
+use super::people::{Found, People};
 use super::recent::Recent;
 use super::room_name::RoomName;
 use super::store::{Durable, Record, Store, StoreError};
@@ -72,6 +72,8 @@ pub struct Snapshot {
     pub history: Vec<Arc<Entry<Content>>>,
     /// Whether that is everything that was asked for.
     pub is_complete: bool,
+    /// Which messages of those that it has already were deleted.
+    pub deleted: Vec<u64>,
     /// Who is there.
     pub people: Attendance,
 }
@@ -450,7 +452,11 @@ impl Room {
                 (messages, after.is_none() && is_all && view.is_whole())
             }
         };
-        Snapshot { offset: view.offset(), history, is_complete, people }
+        // Whoever was away hasn't been told.
+        let known = after.filter(|after| after.epoch == self.epoch).map_or(0, |after| after.offset);
+        let gone = view.history().filter(|entry| entry.content().said().is_none());
+        let deleted = gone.map(|entry| entry.stamp().offset).take_while(|offset| *offset <= known).collect();
+        Snapshot { offset: view.offset(), history, is_complete, deleted, people }
     }
 
     fn content(&self, what: What) -> Content {

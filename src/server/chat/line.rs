@@ -84,7 +84,10 @@ impl Line {
     }
 
     /// Where a room's messages go; `missed` makes the news that some didn't.
-    pub(super) fn outlet(&self, missed: impl Fn(&Missed) -> Prepared + Send + Sync + 'static) -> Arc<dyn Outlet> {
+    pub(super) fn outlet(
+        &self,
+        missed: impl Fn(&Missed) -> Prepared + Send + Sync + 'static,
+    ) -> Arc<dyn Outlet> {
         let member = SocketMember::with_notice(self.sender.clone(), missed);
         let (mailbox, metrics) = (self.mailbox.clone(), self.metrics.clone());
         Arc::new(LineOutlet { member, mailbox, metrics })
