@@ -2,7 +2,7 @@
 #![no_main]
 
 use switchboard::handshake::{
-    Answer, ClientConfig, ClientHandshake, HeaderMap, Negotiated, ServerHandshake, Url, UpgradeConfig,
+    Answer, ClientConfig, ClientHandshake, HeaderMap, Negotiated, ServerHandshake, UpgradeConfig, Url,
 };
 use switchboard::proto::deflate::DeflateConfig;
 
@@ -28,7 +28,8 @@ fn answer(line: &[u8]) -> Option<Negotiated> {
     config.deflate = Some(DeflateConfig::default());
     config.headers = HeaderMap::new();
     let url = Url::parse("ws://example.com/").expect("the URL is fine");
-    let mut handshake = ClientHandshake::new(&url, &config, *b"the sample nonce").expect("the request is fine");
+    let mut handshake =
+        ClientHandshake::new(&url, &config, *b"the sample nonce").expect("the request is fine");
     let mut response = b"HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
         Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\nSec-WebSocket-Extensions: "
         .to_vec();

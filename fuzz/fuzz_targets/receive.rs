@@ -18,7 +18,9 @@ pub fn run(role: Role, data: &[u8]) {
     let messages: Vec<Vec<u8>> = whole
         .0
         .iter()
-        .filter_map(|event| if let Event::Message(message) = event { Some(message.as_bytes().to_vec()) } else { None })
+        .filter_map(|event| {
+            if let Event::Message(message) = event { Some(message.as_bytes().to_vec()) } else { None }
+        })
         .collect();
     assert_eq!((messages, whole.1), (pieces, error), "nor do pieces");
 }
@@ -78,7 +80,11 @@ fn by_spare(role: Role, how: u8, bytes: &[u8]) -> (Vec<Event>, Option<ProtocolEr
     }
 }
 
-fn drain(receiver: &mut Receiver, input: &mut &mut [u8], events: &mut Vec<Event>) -> Result<(), ProtocolError> {
+fn drain(
+    receiver: &mut Receiver,
+    input: &mut &mut [u8],
+    events: &mut Vec<Event>,
+) -> Result<(), ProtocolError> {
     while let Some(event) = receiver.poll_event(input)? {
         events.push(event);
     }

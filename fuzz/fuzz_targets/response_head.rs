@@ -31,13 +31,17 @@ fn check(connected: &Connected) {
     let texts = |name: &str| -> Vec<String> {
         let values = headers.get_all(name).iter();
         let texts = values.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
-        texts.flat_map(|text| text.split(',').map(|text| text.trim().to_owned()).collect::<Vec<_>>()).collect()
+        texts
+            .flat_map(|text| text.split(',').map(|text| text.trim().to_owned()).collect::<Vec<_>>())
+            .collect()
     };
     assert_eq!(connected.response.status().as_u16(), 101);
     assert!(texts("upgrade").iter().any(|text| text.eq_ignore_ascii_case("websocket")));
     assert!(texts("connection").iter().any(|text| text.eq_ignore_ascii_case("upgrade")));
     assert_eq!(texts("sec-websocket-accept"), ["s3pPLMBiTxaQ9kYGzzhZRbK+xOo="]);
-    assert!(matches!(&texts("sec-websocket-protocol")[..], []) || texts("sec-websocket-protocol") == ["chat"]);
+    assert!(
+        matches!(&texts("sec-websocket-protocol")[..], []) || texts("sec-websocket-protocol") == ["chat"]
+    );
     assert_eq!(connected.negotiated.subprotocol.is_some(), headers.contains_key("sec-websocket-protocol"));
     assert!(connected.negotiated.deflate.is_none() || headers.contains_key("sec-websocket-extensions"));
 }
