@@ -52,6 +52,14 @@ struct Person {
     contact: Option<Arc<dyn Contact>>,
 }
 
+/// Somebody who is there.
+pub(super) struct Found {
+    pub(super) name: String,
+    pub(super) number: u64,
+    /// `None` while their session is held.
+    pub(super) contact: Option<Arc<dyn Contact>>,
+}
+
 /// How many bans a room has at most.
 pub(super) const MAX_BANS: usize = 10_000;
 
@@ -89,18 +97,22 @@ impl People {
         true
     }
 
-    /// How somebody is reached from now on.
-    pub(super) fn set_contact(&mut self, name: &str, contact: Option<Arc<dyn Contact>>) {
-        if let Some(person) = self.by_name.get_mut(name) {
-            person.contact = contact;
-        }
+    /// How somebody is reached from now on; `false` if they are gone.
+    pub(super) fn set_contact(&mut self, name: &str, number: u64, contact: Option<Arc<dyn Contact>>) -> bool {
+        let person = self.by_name.get_mut(name).filter(|person| person.number == number);
+        person.map(|person| person.contact = contact).is_some()
     }
 
-    /// The connection of whoever goes by a name that looks like this one.
-    pub(super) fn find(&self, name: &UserName) -> Option<(String, Option<Arc<dyn Contact>>)> {
+    /// Whoever goes by a name that looks like this one.
+    pub(super) fn find(&self, name: &UserName) -> Option<Found> {
         let number = name.keys().iter().find_map(|key| self.by_key.get(key).copied())?;
         let (name, person) = self.by_name.iter().find(|(_, person)| person.number == number)?;
-        Some((name.clone(), person.contact.clone()))
+        Some(Found { name: name.clone(), number, contact: person.contact.clone() })
+    }
+
+    /// Whether anybody is banned now.
+    pub(super) fn has_bans(&self, now: u64) -> bool {
+        self.bans.values().any(|until| *until > now)
     }
 
     /// Until when a name is banned.

@@ -1,21 +1,26 @@
 //! What was published lately, by its id: a second copy is found, and not published again.
 
 use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasher, RandomState};
 
 /// The newest ids of a room, and where each message is.
+///
+/// Only hashes of the ids are kept. Nobody outside knows the hasher's key, so nobody can find two that collide, and
+/// by chance that doesn't happen among so few.
 #[derive(Debug, Default)]
 pub(super) struct Recent {
-    places: HashMap<Box<str>, (u64, u64)>,
-    order: VecDeque<Box<str>>,
+    hasher: RandomState,
+    places: HashMap<u64, (u64, u64)>,
+    order: VecDeque<u64>,
 }
 
-/// How many a room remembers.
-const MAX_IDS: usize = 4096;
+/// How many a room remembers: far more than are said in the time that it takes to come back.
+const MAX_IDS: usize = 16_384;
 
 impl Recent {
     /// The offset and time of the message with this id.
     pub(super) fn get(&self, id: &str) -> Option<(u64, u64)> {
-        self.places.get(id).copied()
+        self.places.get(&self.hasher.hash_one(id)).copied()
     }
 
     pub(super) fn insert(&mut self, id: &str, offset: u64, time: u64) {
@@ -24,15 +29,17 @@ impl Recent {
         {
             self.places.remove(&oldest);
         }
-        if self.places.insert(id.into(), (offset, time)).is_none() {
-            self.order.push_back(id.into());
+        let hash = self.hasher.hash_one(id);
+        if self.places.insert(hash, (offset, time)).is_none() {
+            self.order.push_back(hash);
         }
     }
 
     /// The message couldn't be kept: its sender may try again.
     pub(super) fn remove(&mut self, id: &str) {
-        if self.places.remove(id).is_some() {
-            self.order.retain(|other| &**other != id);
+        let hash = self.hasher.hash_one(id);
+        if self.places.remove(&hash).is_some() {
+            self.order.retain(|other| *other != hash);
         }
     }
 }
@@ -44,14 +51,14 @@ mod tests {
     #[test]
     fn the_newest_are_remembered_and_the_rest_is_bounded() {
         let mut recent = Recent::default();
-        for number in 0..5000u64 {
+        for number in 0..20_000u64 {
             recent.insert(&number.to_string(), number, 0);
         }
-        assert_eq!(recent.get("4999"), Some((4999, 0)));
+        assert_eq!(recent.get("19999"), Some((19_999, 0)));
         assert_eq!(recent.get("0"), None);
         assert_eq!((recent.order.len(), recent.places.len()), (MAX_IDS, MAX_IDS));
-        recent.remove("4999");
-        assert_eq!(recent.get("4999"), None);
+        recent.remove("19999");
+        assert_eq!(recent.get("19999"), None);
         assert_eq!(recent.order.len(), MAX_IDS - 1);
     }
 }

@@ -13,7 +13,7 @@ use crate::hub::{self, Entry, Form, Membership, Outlet, Publish, View};
 
 use super::content::{Content, Message, What};
 use super::name::UserName;
-use super::people::People;
+use super::people::{Found, People};
 pub use super::people::{Contact, Order};
 use super::recent::Recent;
 use super::room_name::RoomName;
@@ -158,7 +158,8 @@ impl Room {
     pub(super) fn restore(&self, records: Vec<Record>, bans: Vec<super::store::Ban>) {
         let mut recent = lock(&self.saying);
         let restored = records.into_iter().map(|record| {
-            if let Some(id) = &record.id {
+            // Those without an id are only their session's.
+            if let Some(id) = record.id.as_ref().filter(|id| id.contains('/')) {
                 recent.insert(id, record.offset, record.time_ms);
             }
             let message = Message {
@@ -212,8 +213,8 @@ impl Room {
             return Err(JoinError::Banned((until - now).div_ceil(1000)));
         }
         let number = people.insert(name, contact).ok_or(JoinError::NameTaken)?;
-        let presence = Presence { room: self.clone(), name: name.clone(), number, is_quiet: false };
-        let news = self.presence(&people, PresenceEvent::Join, name);
+        let presence = Presence { room: self.clone(), name: name.clone(), number, manner: Manner::Seen };
+        let news = self.presence(&people, PresenceEvent::Join, name.as_str());
         let attendance = attendance(&people);
         let look = |view: &View<'_, Content>| self.snapshot(view, after, attendance);
         let (membership, snapshot) = self.hub.join_with(outlet, form, Some(news), look);
@@ -240,20 +241,24 @@ impl Room {
         }
     }
 
-    /// Joins again by a name that was held.
+    /// Joins again by a name that was held; `None` if it was put out meanwhile.
     pub fn rejoin(
         self: &Arc<Self>,
         presence: Presence,
         (outlet, form, contact): (Arc<dyn Outlet>, Form, Arc<dyn Contact>),
         after: Option<&Position>,
-    ) -> (Place, Snapshot) {
+    ) -> Option<(Place, Snapshot)> {
         let mut people = lock(&self.people);
         self.touch();
-        people.set_contact(presence.name.as_str(), Some(contact));
+        if !people.set_contact(presence.name.as_str(), presence.number, Some(contact)) {
+            // Its end takes the same lock.
+            drop(people);
+            return None;
+        }
         let attendance = attendance(&people);
         let look = |view: &View<'_, Content>| self.snapshot(view, after, attendance);
         let (membership, snapshot) = self.hub.join_with(outlet, form, None, look);
-        (Place { membership, presence }, snapshot)
+        Some((Place { membership, presence }, snapshot))
     }
 
     /// Says something to everybody, or to everybody else if a member says it.
@@ -261,7 +266,7 @@ impl Room {
         let mut recent = lock(&self.saying);
         let time = self.touch();
         let Words { text, key, session, id } = words;
-        let scoped = format!("{session}/{}", id.as_deref().unwrap_or_default());
+        let scoped = id.as_deref().map_or_else(|| session.clone(), |id| format!("{session}/{id}"));
         if id.is_some()
             && let Some((offset, time)) = recent.get(&scoped)
         {
@@ -319,8 +324,7 @@ impl Room {
     ///
     /// [`RoomError::NoMessage`], [`RoomError::NotYours`].
     pub fn delete(&self, offset: u64, by: &str, session: Option<&str>) -> Result<Option<Durable>, RoomError> {
-        let entry = self.hub.look(|view| view.after(offset.saturating_sub(1)).next().cloned());
-        let entry = entry.filter(|entry| entry.stamp().offset == offset).ok_or(RoomError::NoMessage)?;
+        let entry = self.entry(offset).ok_or(RoomError::NoMessage)?;
         let message = entry.content().said().ok_or(RoomError::NoMessage)?;
         let owner = message.id.as_deref().and_then(|id| id.split('/').next());
         if session.is_some() && session != owner {
@@ -335,20 +339,36 @@ impl Room {
         Ok(durable)
     }
 
+    /// Whether a message that is still in the history is another one than this.
+    pub fn is_other(&self, offset: u64, (from, text, key): (&str, &str, Option<&str>)) -> bool {
+        self.entry(offset).is_some_and(|entry| {
+            let said = entry.content().said();
+            said.is_some_and(|said| (&*said.from, &*said.text, entry.key()) != (from, text, key))
+        })
+    }
+
+    /// The message with this offset, if the history has it.
+    fn entry(&self, offset: u64) -> Option<Arc<Entry<Content>>> {
+        let entry = self.hub.look(|view| view.after(offset.saturating_sub(1)).next().cloned());
+        entry.filter(|entry| entry.stamp().offset == offset)
+    }
+
     /// Puts somebody out.
     ///
     /// # Errors
     ///
     /// [`RoomError::NoMember`].
     pub fn kick(&self, name: &UserName, by: &str, reason: Option<&str>) -> Result<(), RoomError> {
-        let found = lock(&self.people).find(name);
-        let (_, contact) = found.ok_or(RoomError::NoMember)?;
-        if let Some(contact) = contact {
-            contact.order(Order::Kick {
+        let mut people = lock(&self.people);
+        let Found { name, number, contact } = people.find(name).ok_or(RoomError::NoMember)?;
+        match contact {
+            Some(contact) => contact.order(Order::Kick {
                 room: self.name.clone(),
                 by: by.to_owned(),
                 reason: reason.map(str::to_owned),
-            });
+            }),
+            // Nobody can be told: it has left, and whoever comes back isn't here.
+            None => self.leave(&mut people, &name, number, Manner::Seen),
         }
         Ok(())
     }
@@ -437,10 +457,23 @@ impl Room {
         Content { room: self.name.clone(), what }
     }
 
-    fn presence(&self, people: &People, event: PresenceEvent, name: &UserName) -> Publish<Content> {
+    fn presence(&self, people: &People, event: PresenceEvent, name: &str) -> Publish<Content> {
         let (version, count) = (people.version, people.len());
-        let what = What::Presence { event, name: name.as_str().into(), version, count };
+        let what = What::Presence { event, name: name.into(), version, count };
         Publish::new(self.content(what)).passing()
+    }
+
+    /// Somebody goes, unless they have gone.
+    fn leave(&self, people: &mut People, name: &str, number: u64, manner: Manner) {
+        self.touch();
+        if people.remove(name, number) && manner == Manner::Seen {
+            self.hub.publish(self.presence(people, PresenceEvent::Leave, name));
+        }
+    }
+
+    /// Whether it has to be remembered although nobody is here and nothing was said: its bans are nowhere else.
+    pub(super) fn is_needed(&self) -> bool {
+        self.store.is_none() && lock(&self.people).has_bans(hub::now())
     }
 
     /// It is used now.
@@ -493,7 +526,16 @@ pub struct Presence {
     room: Arc<Room>,
     name: UserName,
     number: u64,
-    is_quiet: bool,
+    manner: Manner,
+}
+
+/// How somebody leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Manner {
+    /// Everybody is told.
+    Seen,
+    /// Nobody is.
+    Quiet,
 }
 
 impl Presence {
@@ -506,11 +548,7 @@ impl Presence {
 impl Drop for Presence {
     fn drop(&mut self) {
         let mut people = lock(&self.room.people);
-        self.room.touch();
-        if people.remove(self.name.as_str(), self.number) && !self.is_quiet {
-            let news = self.room.presence(&people, PresenceEvent::Leave, &self.name);
-            self.room.hub.publish(news);
-        }
+        self.room.leave(&mut people, self.name.as_str(), self.number, self.manner);
     }
 }
 
@@ -542,13 +580,13 @@ impl Place {
     pub fn hold(self) -> Presence {
         let Self { membership, presence } = self;
         drop(membership);
-        lock(&presence.room.people).set_contact(presence.name.as_str(), None);
+        lock(&presence.room.people).set_contact(presence.name.as_str(), presence.number, None);
         presence
     }
 
     /// Gives it up without a word, because everybody goes.
     pub fn leave_quietly(mut self) {
-        self.presence.is_quiet = true;
+        self.presence.manner = Manner::Quiet;
     }
 }
 

@@ -114,7 +114,7 @@ impl Rooms {
         for room in &rooms {
             let bytes = history(room);
             let is_over = total > self.settings.max_history_bytes;
-            if is_over || bytes == 0 {
+            if (is_over || bytes == 0) && !room.is_needed() {
                 total -= if self.close(room.name()) { bytes } else { 0 };
             }
         }
@@ -145,14 +145,13 @@ impl Rooms {
         Ok(open.entry(name.clone()).or_default().clone())
     }
 
-    /// Closes a room that nobody holds.
+    /// Closes a room that nobody holds, or is about to.
     fn close(&self, name: &RoomName) -> bool {
         let mut open = self.lock();
         // Two: ours, and the list's of whoever tidies.
-        let is_idle = open
-            .get(name)
-            .and_then(|cell| cell.get())
-            .is_some_and(|room| Arc::strong_count(room) <= 2 && room.count() == 0);
+        let is_idle = open.get(name).filter(|cell| Arc::strong_count(cell) == 1).is_some_and(|cell| {
+            cell.get().is_some_and(|room| Arc::strong_count(room) <= 2 && room.count() == 0)
+        });
         is_idle && open.remove(name).is_some()
     }
 

@@ -119,28 +119,22 @@ impl<S: Stream> Reader<S> {
     }
 
     /// The next message; `None` after the peer's Close.
-    #[inline]
+    #[inline(always)]
     pub(super) fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Message>, Error>> {
-        // A peer that floods us must not keep the worker.
-        let Poll::Ready(budget) = task::coop::poll_proceed(cx) else { return self.out_of_budget() };
         if self.tracks_task {
             self.set_task();
         }
-        // The common case, kept short: the message came with others and is decoded already.
-        let message = match self.proto.next_decoded() {
+        // The common case, kept short: the message came with others and is decoded already. Together they cost the
+        // task's budget one unit.
+        match self.proto.next_decoded() {
             Some(message) => {
                 if !self.proto.has_decoded() {
                     self.on_decoded();
                 }
-                message
+                Poll::Ready(Ok(Some(message)))
             }
-            None => match ready!(self.poll_undecoded(cx)) {
-                Ok(Some(message)) => message,
-                ended => return Poll::Ready(ended),
-            },
-        };
-        budget.made_progress();
-        Poll::Ready(Ok(Some(message)))
+            None => self.poll_undecoded(cx),
+        }
     }
 
     /// The next message as an item of a stream, which ends after one error.
@@ -158,13 +152,24 @@ impl<S: Stream> Reader<S> {
     }
 
     /// The last of the messages that were decoded ahead is out.
-    #[inline]
+    #[inline(never)]
     fn on_decoded(&mut self) {
         self.is_used_up = self.input.is_empty();
         self.on_message();
     }
 
+    #[inline(never)]
     fn poll_undecoded(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Message>, Error>> {
+        // A peer that floods us must not keep the worker.
+        let Poll::Ready(budget) = task::coop::poll_proceed(cx) else { return self.out_of_budget() };
+        let polled = self.poll_next(cx);
+        if polled.is_ready() {
+            budget.made_progress();
+        }
+        polled
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Message>, Error>> {
         loop {
             if self.is_used_up && self.end.is_none() {
                 ready!(self.poll_fill(cx));
@@ -513,6 +518,19 @@ impl<S: Stream> Reader<S> {
             let _ = self.connection.close(Some(&CloseFrame::from(CloseCode::GOING_AWAY)));
         }
         self.poll_close(cx).map(drop)
+    }
+}
+
+/// Waits for the next message.
+#[must_use = "futures do nothing unless polled"]
+pub(super) struct NextMessage<'a, S: Stream>(pub(super) &'a mut Reader<S>);
+
+impl<S: Stream> Future for NextMessage<'_, S> {
+    type Output = Result<Option<Message>, Error>;
+
+    #[inline(always)]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Option<Message>, Error>> {
+        self.0.poll_message(cx)
     }
 }
 

@@ -13,7 +13,7 @@ use tokio::task;
 
 use crate::proto::{Batch, CloseFrame, Kind, Message, Piece, Prepared};
 
-use super::connection::{Connection, Outlet, Ticket, Urgency};
+use super::connection::{Connection, Outlet, Sent, Ticket, Urgency};
 use super::error::{Error, TrySendError};
 use super::transport::Stream;
 
@@ -493,20 +493,13 @@ impl<'a, S: Stream> SendMessage<'a, S> {
     }
 
     #[cold]
-    fn poll_full(&mut self, cx: &Context<'_>, mut message: Message) -> Poll<Result<(), Error>> {
+    fn poll_full(&mut self, cx: &Context<'_>) -> Poll<Result<(), Error>> {
         loop {
-            match self.connection.poll_room(cx, &mut self.ticket) {
-                Poll::Ready(Ok(())) => {}
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Pending => {
-                    self.message = Some(message);
-                    return Poll::Pending;
-                }
-            }
-            match self.connection.try_send_now(message, self.urgency) {
-                Ok(()) => return Poll::Ready(Ok(())),
-                Err(TrySendError::Refused(error)) => return Poll::Ready(Err(error)),
-                Err(TrySendError::Full(back)) => message = back,
+            ready!(self.connection.poll_room(cx, &mut self.ticket))?;
+            match self.connection.try_send_from(&mut self.message, self.urgency) {
+                Sent::Queued => return Poll::Ready(Ok(())),
+                Sent::Refused(error) => return Poll::Ready(Err(*error)),
+                Sent::Full => {}
             }
         }
     }
@@ -521,11 +514,11 @@ impl<S: Stream> Future for SendMessage<'_, S> {
             // As `take_turns`.
             ready!(task::coop::poll_proceed(cx)).made_progress();
         }
-        let message = self.message.take().expect("a future isn't polled after it was ready");
-        match self.connection.try_send_now(message, self.urgency) {
-            Ok(()) => Poll::Ready(Ok(())),
-            Err(TrySendError::Refused(error)) => Poll::Ready(Err(error)),
-            Err(TrySendError::Full(message)) => self.poll_full(cx, message),
+        let Self { connection, message, urgency, .. } = &mut *self;
+        match connection.try_send_from(message, *urgency) {
+            Sent::Queued => Poll::Ready(Ok(())),
+            Sent::Refused(error) => Poll::Ready(Err(*error)),
+            Sent::Full => self.poll_full(cx),
         }
     }
 }

@@ -18,7 +18,7 @@ use super::config::Config;
 use super::connection::{Connection, Settings, Urgency};
 use super::error::{Error, TrySendError};
 use super::helpers::Helpers;
-use super::reader::Reader;
+use super::reader::{NextMessage, Reader};
 use super::sender::{MessageWriter, Permit, SendMessage, Sender};
 use super::transport::{self, Stream};
 
@@ -137,8 +137,8 @@ impl<S: Stream> WebSocket<S> {
     /// Nothing is lost if it is dropped before it is ready.
     #[inline(always)]
     pub fn recv(&mut self) -> impl Future<Output = Result<Option<Message>, Error>> + Send {
-        // Not an `async fn`: that moves every message once more.
-        poll_fn(|cx| self.halves.reader.poll_message(cx))
+        // Neither an `async fn`, which moves every message once more, nor a `poll_fn`, which isn't always inlined.
+        NextMessage(&mut self.halves.reader)
     }
 
     /// Receives the next piece of a message as its bytes arrive: text checked, compressed data inflated.

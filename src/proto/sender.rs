@@ -196,14 +196,13 @@ impl Sender {
         if self.unfinished.is_some() {
             return Err(SendError::MessageUnfinished);
         }
-        match self.batch_form() {
-            Some(form) if range == (0..batch.len()) => {
-                self.outbox.push_frames(batch.joined(form).clone());
-                self.release_memory();
-                Ok(())
-            }
-            _ => batch.messages()[range].iter().try_for_each(|message| self.send_prepared(message)),
+        let is_all = range == (0..batch.len());
+        if let Some(joined) = self.batch_form().filter(|_| is_all).and_then(|form| batch.joined(form)) {
+            self.outbox.push_frames(joined.clone());
+            self.release_memory();
+            return Ok(());
         }
+        batch.messages()[range].iter().try_for_each(|message| self.send_prepared(message))
     }
 
     /// Drops the messages of the last [`Sender::send_batch`], on a server, of which nothing was written yet, and
@@ -213,6 +212,7 @@ impl Sender {
     pub fn take_back(&mut self, batch: &Batch, range: Range<usize>, queued_before: u64) -> usize {
         debug_assert!(self.mask.is_none(), "a client's frames are its own");
         self.outbox.cut();
+        self.outbox.settle();
         let kept = (self.outbox.queued_total() - queued_before) as usize;
         match self.batch_form() {
             Some(form) => batch.begun(form, range, kept),

@@ -57,6 +57,12 @@ impl Client {
         (frame.code().get(), frame.reason().to_owned())
     }
 
+    /// Passes over lines until the server's Close, and returns its code.
+    pub async fn closed_after_lines(&mut self) -> u16 {
+        while within(self.ws.recv()).await.expect("the connection is well").is_some() {}
+        self.ws.close_frame().expect("a close with a code").code().get()
+    }
+
     /// Closes in order.
     pub async fn close(mut self) {
         let frame: Option<CloseFrame> = None;

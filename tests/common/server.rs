@@ -1,7 +1,10 @@
 //! The real binary: servers on a free port, and commands that end by themselves.
 
+use std::fs::File;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Output, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -43,11 +46,20 @@ pub struct Server {
 impl Server {
     /// Starts `switchboard` with these arguments on a free port, and waits until it listens.
     pub async fn start(arguments: &[&str]) -> Self {
-        let mut child = switchboard(arguments)
+        Self::spawn(switchboard(arguments).stderr(Stdio::null())).await
+    }
+
+    /// The same, with all that it says on standard error in a file.
+    pub async fn start_logged(arguments: &[&str], filter: &str, log: &Path) -> Self {
+        let file = File::create(log).expect("the file can be written");
+        Self::spawn(switchboard(arguments).env("RUST_LOG", filter).stderr(file)).await
+    }
+
+    async fn spawn(command: &mut Command) -> Self {
+        let mut child = command
             .args(["--listen", "127.0.0.1:0"])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
             .spawn()
             .expect("the binary runs");
         let mut stdout = BufReader::new(child.stdout.take().expect("it is piped"));
@@ -129,5 +141,38 @@ impl Drop for Server {
         while let Ok(None) = self.child.try_wait() {
             std::thread::yield_now();
         }
+    }
+}
+
+/// A folder of a test's own, gone when it is dropped.
+pub struct Folder(PathBuf);
+
+impl Folder {
+    /// A new folder.
+    pub fn new() -> Self {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let name =
+            format!("switchboard-test-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&path).expect("a folder can be made");
+        Self(path)
+    }
+
+    /// The path of a file in it.
+    pub fn path(&self, name: &str) -> String {
+        self.0.join(name).to_str().expect("the path is a text").to_owned()
+    }
+
+    /// Writes a file, and returns its path.
+    pub fn write(&self, name: &str, text: &str) -> String {
+        std::fs::write(self.0.join(name), text).expect("the file can be written");
+        self.path(name)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // What is left of it is the system's to clean.
+        let _ = std::fs::remove_dir_all(&self.0);
     }
 }

@@ -169,10 +169,7 @@ impl<S: Stream> Connection<S> {
         if let (Some(transport), Timeout::Write | Timeout::Close) = (&write.transport, timeout) {
             transport.abort();
         }
-        match (&mut wakes.0, failed.0) {
-            (Some(wakes), Some(failed)) => wakes.extend(*failed),
-            (none, failed) => *none = none.take().or(failed),
-        }
+        wakes.join(failed);
         wakes
     }
 }

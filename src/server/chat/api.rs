@@ -160,8 +160,13 @@ impl Chat {
 async fn say(room: &Room, from: &str, words: Words) -> Result<u64, Problem> {
     room.hub().ready().await;
     let (id, session) = (words.id.clone(), words.session.clone());
-    let Receipt { offset, durable, .. } = room.say(None, from, words);
+    let (text, key) = (words.text.clone(), words.key.clone());
+    let Receipt { offset, durable, is_duplicate, .. } = room.say(None, from, words);
     match room::stored(durable).await {
+        Ok(()) if is_duplicate && room.is_other(offset, (from, &text, key.as_deref())) => {
+            let why = "this Idempotency-Key was used for another message: take a new one";
+            Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, why))
+        }
         Ok(()) => Ok(offset),
         Err(error) => {
             if let Some(id) = id {

@@ -223,6 +223,13 @@ impl Place {
             .insert(id, Known { sender, mailbox, address, form, name: None, rooms: Vec::new(), since });
     }
 
+    /// By which name it is where, as it was last described.
+    pub(super) fn description(&self) -> (Option<String>, Vec<String>) {
+        let state = self.connections.lock();
+        let shown = state.known.get(&self.id()).map(|known| known.show(self.id()));
+        shown.map_or_else(Default::default, |shown| (shown.name, shown.rooms))
+    }
+
     /// By which name it is where.
     pub(super) fn describe<'a>(&self, name: &str, rooms: impl Iterator<Item = &'a str>) {
         if let Some(known) = self.connections.lock().known.get_mut(&self.id()) {

@@ -1,5 +1,6 @@
 //! A user who speaks JSON: hello first, then requests and answers until one side ends it.
 
+mod greeting;
 mod requests;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -12,7 +13,7 @@ use tokio::time::Sleep;
 use crate::chat::content;
 use crate::chat::name::UserName;
 use crate::chat::rate::{RateLimit, Verdict};
-use crate::chat::room::{Contact, Order, Place, Receipt, Room, Snapshot};
+use crate::chat::room::{Contact, Order, Place, Presence, Receipt, Room, Snapshot};
 use crate::chat::room_name::RoomName;
 use crate::chat::sessions::Held;
 use crate::chat::store::StoreError;
@@ -26,7 +27,9 @@ use crate::proto::{CloseCode, CloseFrame, Message, Prepared};
 use super::super::auth::Action;
 use super::access::{EXPIRED, Rights};
 use super::plain::expired;
-use super::{Chat, DISCONNECTED, Line, NAME_TIMEOUT, TAKEN_OVER, connections};
+use super::line::{Line, Tally};
+use super::{Chat, DISCONNECTED, TAKEN_OVER, connections};
+use greeting::Admitted;
 
 /// A user.
 pub(super) struct User {
@@ -47,6 +50,10 @@ struct Client<'a> {
     rights: Rights,
     /// Bounded by `MAX_ROOMS`.
     places: BTreeMap<RoomName, Place>,
+    /// Rooms of the session that was taken over, to be in again. While there are any nothing is read.
+    held: VecDeque<Presence>,
+    /// What the client has of them.
+    known_offsets: BTreeMap<String, Position>,
     /// What the socket had no room for. While there is any nothing is read.
     answers: VecDeque<Prepared>,
     /// What waits for the disk. Bounded by `MAX_UNSTORED`.
@@ -68,9 +75,6 @@ const MAX_ROOMS: usize = 128;
 /// How much of what a connection said may wait for the disk.
 const MAX_UNSTORED: usize = 1024;
 
-/// How many hellos may be refused.
-const MAX_HELLOS: u32 = 3;
-
 /// Why a session ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
@@ -89,18 +93,15 @@ impl User {
         self.line.sender.clone()
     }
 
+    pub(super) fn tally(&self) -> Arc<Tally> {
+        self.line.tally.clone()
+    }
+
     pub(super) async fn run(mut self, chat: &Chat, known: &connections::Place) -> Result<(), Error> {
-        let greeting = Box::pin(tokio::time::timeout(NAME_TIMEOUT, self.greet(chat))).await;
-        let (hello, name, session, held) = match greeting {
-            Ok(Ok(Some(greeted))) => greeted,
-            Ok(Ok(None)) => return self.line.receiver.closed().await,
-            Ok(Err(error)) => return Err(error),
-            Err(_) => {
-                let frame = CloseFrame::new(CloseCode::POLICY_VIOLATION, "no hello came in time");
-                self.line.sender.close(frame.ok())?;
-                return self.line.receiver.closed().await;
-            }
+        let Some(admitted) = Box::pin(self.greet(chat)).await? else {
+            return self.line.closed().await;
         };
+        let Admitted { hello, name, session, held } = admitted;
         let contact: Arc<dyn Contact> = self.line.mailbox.clone();
         let mut client = Client {
             chat,
@@ -111,6 +112,8 @@ impl User {
             contact,
             rights: self.rights,
             places: BTreeMap::new(),
+            held: VecDeque::new(),
+            known_offsets: BTreeMap::new(),
             answers: VecDeque::new(),
             receipts: VecDeque::new(),
             expiry: None,
@@ -118,102 +121,48 @@ impl User {
         let result = client.serve(self.room, hello, held).await;
         client.end(result).await
     }
-
-    /// Waits for a hello that can be had; `None` if the connection ends before.
-    #[allow(clippy::type_complexity, reason = "it is taken apart at once")]
-    async fn greet(
-        &mut self,
-        chat: &Chat,
-    ) -> Result<Option<(Hello, UserName, Credentials, Option<Held>)>, Error> {
-        for _ in 0..MAX_HELLOS {
-            let Some(message) = self.line.receiver.recv().await? else { return Ok(None) };
-            let Some(text) = message.as_text() else {
-                self.line.sender.close(not_text())?;
-                return Ok(None);
-            };
-            let failure = match Request::parse(text) {
-                Ok(Request::Hello(hello)) => match self.admit(chat, hello).await {
-                    Ok(admitted) => return Ok(Some(admitted)),
-                    Err(failure) => failure,
-                },
-                Ok(request) => {
-                    let why = "say hello first: {\"type\":\"hello\",\"name\":\"…\"}";
-                    failure(&request, Code::HelloFirst, why)
-                }
-                Err(failure) => failure,
-            };
-            self.line.sender.send_prepared(&failure.encode()).await?;
-        }
-        let frame = CloseFrame::new(CloseCode::POLICY_VIOLATION, "three hellos were refused");
-        self.line.sender.close(frame.ok())?;
-        Ok(None)
-    }
-
-    /// Finds out who it is, and takes over what there is of their session.
-    async fn admit(
-        &mut self,
-        chat: &Chat,
-        hello: Hello,
-    ) -> Result<(Hello, UserName, Credentials, Option<Held>), Failure> {
-        let wrong =
-            |code, message: String| Failure { id: None, room: None, code, message, retry_after: None };
-        if let Some(token) = &hello.token {
-            let rights = chat.settings.auth.verify(token);
-            self.rights = rights.map_err(|error| wrong(Code::Unauthorized, error.to_string()))?;
-        }
-        if matches!(self.rights, Rights::Unknown) {
-            let why = "this server wants to know who you are: put your `token` into the hello";
-            return Err(wrong(Code::Unauthorized, why.to_owned()));
-        }
-        let name = match self.rights.name() {
-            Some(name) => name.clone(),
-            None => UserName::parse(hello.name.as_deref().unwrap_or_default())
-                .map_err(|error| wrong(Code::NameInvalid, error.to_string()))?,
-        };
-        let ours = hello.session.clone().filter(|session| chat.sessions.verify(session));
-        let session = ours.unwrap_or_else(|| chat.sessions.create());
-        let contact: Arc<dyn Contact> = self.line.mailbox.clone();
-        let held = chat.sessions.take_over(&session.id, &contact).await;
-        // By another name it is somebody new; those who see the old one are told that it left.
-        let held = held.filter(|held| held.name == name);
-        if held.is_none() {
-            // The name may be another's: said now, while the hello can be said again.
-            let room = match chat.rooms.get(&self.room).await {
-                Ok(room) => room,
-                Err(error) => {
-                    chat.sessions.end(&session.id, &contact);
-                    return Err(wrong(Code::Unavailable, error.to_string()));
-                }
-            };
-            if let Some((code, message, retry_after)) = room.objection(&name) {
-                chat.sessions.end(&session.id, &contact);
-                return Err(Failure { retry_after, ..wrong(code, message) });
-            }
-        }
-        Ok((hello, name, session, held))
-    }
 }
 
 impl Client<'_> {
     async fn serve(&mut self, room: RoomName, hello: Hello, held: Option<Held>) -> Result<End, Error> {
         self.welcome(&room, held.is_some());
-        let Hello { after, mut rooms, .. } = hello;
+        let Hello { after, rooms, .. } = hello;
+        self.known_offsets = rooms;
         if let Some(after) = after {
-            rooms.insert(room.as_str().to_owned(), after);
+            self.known_offsets.insert(room.as_str().to_owned(), after);
         }
-        for presence in held.into_iter().flat_map(|held| held.presences) {
-            let at = presence.room().clone();
-            let after = rooms.get(at.name().as_str());
-            let (place, snapshot) = at.rejoin(presence, self.ends(at.name()), after);
-            self.enter(place, snapshot, None);
-        }
-        if !self.places.contains_key(&room) {
-            let after = rooms.get(room.as_str()).cloned();
+        self.held.extend(held.into_iter().flat_map(|held| held.presences));
+        // A newer token may allow less.
+        self.held.retain(|presence| self.rights.may(Action::Join, presence.room().name()));
+        if !self.held.iter().any(|presence| *presence.room().name() == room) {
+            let after = self.known_offsets.get(room.as_str()).cloned();
             if let Err(failure) = self.join(&room, None, after.as_ref()).await {
                 self.answer(failure.encode());
             }
         }
         self.talk().await
+    }
+
+    /// Is again in the rooms of the session that was taken over: the next one once the last one's history is gone out,
+    /// so that all of them never wait here at once.
+    fn rejoin(&mut self) -> Result<(), Error> {
+        self.flush()?;
+        while self.answers.is_empty()
+            && let Some(presence) = self.held.pop_front()
+        {
+            let room = presence.room().clone();
+            let after = self.known_offsets.remove(room.name().as_str());
+            match room.rejoin(presence, self.ends(room.name()), after.as_ref()) {
+                Some((place, snapshot)) => self.enter(place, snapshot, None),
+                None => {
+                    // It was put out while nobody could be told.
+                    let kicked = Answer::Kicked { room: room.name().as_str(), by: "system", reason: None };
+                    self.answer(kicked.encode());
+                }
+            }
+            self.flush()?;
+        }
+        Ok(())
     }
 
     fn welcome(&mut self, room: &RoomName, resumed: bool) {
@@ -241,8 +190,9 @@ impl Client<'_> {
         let mut rate = RateLimit::new(self.chat.settings.rates, Instant::now());
         self.expiry = self.rights.lasts().map(|lasts| Box::pin(tokio::time::sleep(lasts)));
         loop {
-            self.flush()?;
-            let is_free = self.answers.is_empty() && self.receipts.len() < MAX_UNSTORED;
+            self.rejoin()?;
+            let is_free =
+                self.answers.is_empty() && self.held.is_empty() && self.receipts.len() < MAX_UNSTORED;
             tokio::select! {
                 orders = self.line.mailbox.next() => {
                     if let Some(end) = self.obey(orders)? {
@@ -255,13 +205,12 @@ impl Client<'_> {
                 room = self.line.sender.room(), if !self.answers.is_empty() => room?,
                 () = expired(&mut self.expiry) => {
                     let frame = CloseFrame::new(EXPIRED, "your token has run out: come again with a new one");
-                    self.line.sender.close(frame.ok())?;
+                    self.line.close(frame.ok())?;
                     return Ok(End::Gone);
                 }
                 message = self.line.receiver.recv(), if is_free => {
                     let Some(message) = message? else { return Ok(End::Gone) };
-                    self.chat.metrics.messages_received.inc();
-                    self.chat.metrics.bytes_received.inc_by(message.len() as u64);
+                    self.line.count(&message);
                     if let Some(end) = self.receive(&message).await? {
                         return Ok(end);
                     }
@@ -278,7 +227,7 @@ impl Client<'_> {
 
     async fn receive(&mut self, message: &Message) -> Result<Option<End>, Error> {
         let Some(text) = message.as_text() else {
-            self.line.sender.close(not_text())?;
+            self.line.close(not_text())?;
             return Ok(Some(End::Gone));
         };
         let done = match Request::parse(text) {
@@ -299,7 +248,7 @@ impl Client<'_> {
             Verdict::Delay(delay) => delay,
             Verdict::Abuse => {
                 let frame = CloseFrame::new(CloseCode::POLICY_VIOLATION, "too many messages for too long");
-                self.line.sender.close(frame.ok())?;
+                self.line.close(frame.ok())?;
                 return Ok(Some(End::Gone));
             }
         };
@@ -334,16 +283,19 @@ impl Client<'_> {
                 }
                 Order::Disconnect => {
                     let frame = CloseFrame::new(DISCONNECTED, "an administrator disconnected you");
-                    self.line.sender.close(frame.ok())?;
+                    self.line.close(frame.ok())?;
                     return Ok(Some(End::Gone));
                 }
                 Order::GiveUp => {
                     let frame = CloseFrame::new(TAKEN_OVER, "another connection took the session over");
-                    self.line.sender.close(frame.ok())?;
+                    self.line.close(frame.ok())?;
                     return Ok(Some(End::Lost));
                 }
                 // It is closed already.
-                Order::TooSlow => return Ok(Some(End::Gone)),
+                Order::TooSlow => {
+                    self.line.tally.close(CloseCode::TRY_AGAIN_LATER);
+                    return Ok(Some(End::Gone));
+                }
             }
         }
         Ok(None)
@@ -351,7 +303,7 @@ impl Client<'_> {
 
     /// The session ends, or is held for whoever comes back.
     async fn end(mut self, result: Result<End, Error>) -> Result<(), Error> {
-        let places = std::mem::take(&mut self.places);
+        let (places, held) = (std::mem::take(&mut self.places), std::mem::take(&mut self.held));
         let is_out = places.values().any(|place| !place.membership().is_in() && self.line.sender.is_closed());
         let end = match &result {
             Ok(end) => *end,
@@ -362,14 +314,14 @@ impl Client<'_> {
         if self.chat.connections.is_shutting_down() {
             places.into_values().for_each(Place::leave_quietly);
         } else if end == End::Lost {
-            let presences = places.into_values().map(Place::hold).collect();
+            let presences = places.into_values().map(Place::hold).chain(held).collect();
             self.chat.sessions.hold(&self.session.id, &self.contact, self.name, presences);
         } else {
-            drop(places);
+            drop((places, held));
             self.chat.sessions.end(&self.session.id, &self.contact);
         }
         result?;
-        self.line.receiver.closed().await
+        self.line.closed().await
     }
 
     /// Where a room's messages go.
@@ -425,7 +377,7 @@ impl Client<'_> {
         if !self.rights.may(Action::Join, name) {
             return Err(wrong(Code::Forbidden, "your token doesn't let you into this room".into()));
         }
-        if self.places.len() >= MAX_ROOMS {
+        if self.places.len() + self.held.len() >= MAX_ROOMS {
             return Err(wrong(Code::TooManyRooms, format!("you are in {MAX_ROOMS} rooms: leave one")));
         }
         let room = self.chat.rooms.get(name).await;

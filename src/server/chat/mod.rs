@@ -7,37 +7,33 @@ mod access;
 mod api;
 mod connections;
 mod json;
+mod line;
 mod mailbox;
 mod plain;
 mod web;
 
 use std::net::{IpAddr, SocketAddr};
-use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use http::StatusCode;
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::chat::rate::Rates;
-use crate::chat::room::{Contact, Order};
 use crate::chat::room_name::RoomName;
 use crate::chat::rooms::{self, Rooms};
 use crate::chat::sessions::Sessions;
 use crate::chat::store::Store;
 use crate::chat::wire;
 use crate::handshake::RequestError;
-use crate::hub::{Delivery, Missed, Outlet};
-use crate::net::{Acceptor, Config, Error, Receiver, Sender};
-use crate::proto::{Batch, CloseCode, Prepared};
+use crate::net::{Acceptor, Config, Error, Sender};
+use crate::proto::CloseCode;
 
 use super::auth::{Action, ApiKeys};
 use super::client_address::TrustedProxies;
 use super::http_api::Api;
 use super::listener;
-use super::member::SocketMember;
 use super::metrics::{ClosedBy, Metrics, Refused, Snapshot};
 use super::proxy_protocol::{self, ProxyHeader};
 use super::shutdown;
@@ -46,6 +42,7 @@ pub use access::Auth;
 pub use connections::Limits;
 
 use connections::{Connections, Entrance, Place};
+use line::{Line, Tally};
 use mailbox::Mailbox;
 use web::Door;
 
@@ -167,7 +164,17 @@ pub async fn serve(parts: Parts, settings: Settings, stop: impl Future<Output = 
     for (stream, peer) in listener::close(listener) {
         chat.spawn(stream, peer);
     }
-    shutdown::drain(&*chat.connections, chat.settings.shutdown).await;
+    // Whoever watches from the administrators' door still hears that the server goes down.
+    let administration = async {
+        loop {
+            let (stream, _) = next_admin(&admin).await;
+            drop(tokio::spawn(chat.clone().administrate(stream)));
+        }
+    };
+    tokio::select! {
+        () = shutdown::drain(&*chat.connections, chat.settings.shutdown) => {}
+        () = administration => {}
+    }
     if let Some(store) = store {
         // It waits for the disk.
         let _ = tokio::task::spawn_blocking(move || store.close()).await;
@@ -201,19 +208,30 @@ impl Chat {
     /// Serves or refuses a connection, which counts from now on: a shutdown waits for it.
     fn spawn(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr) {
         let chat = self.clone();
-        match self.connections.enter(peer, self.settings.connections) {
+        let mut limits = self.settings.connections;
+        if self.settings.proxies.trusts(peer.ip()) {
+            // It is many clients, each of whom is counted once the proxy has said whose connection it is.
+            limits.per_address = None;
+        }
+        match self.connections.enter(peer, limits) {
             Entrance::Served(place) => drop(tokio::spawn(chat.connection(stream, peer, place))),
             Entrance::Refused(place, reason) => {
                 self.metrics.on_refused(reason);
-                drop(tokio::spawn(chat.refuse(stream, place)));
+                drop(tokio::spawn(chat.refuse(stream, peer, place)));
             }
             Entrance::Dropped => self.metrics.on_refused(Refused::Limit),
         }
     }
 
-    async fn refuse(self: Arc<Self>, stream: TcpStream, _place: Place) {
+    async fn refuse(self: Arc<Self>, mut stream: TcpStream, peer: SocketAddr, _place: Place) {
+        let refused = async {
+            // What a proxy says comes before the request.
+            if self.peer(&mut stream, peer).await.is_some() {
+                shutdown::refuse(stream, self.acceptor.clone(), NO_ROOM).await;
+            }
+        };
         tokio::select! {
-            () = shutdown::refuse(stream, self.acceptor.clone(), NO_ROOM) => {}
+            () = refused => {}
             () = self.connections.shut_down_since(REQUEST_GRACE) => {}
         }
     }
@@ -239,26 +257,31 @@ impl Chat {
                 return tracing::info!(%peer, %error, "a connection was refused");
             }
         };
-        let sender = user.sender();
+        let (sender, tally) = (user.sender(), user.tally());
         let ended = user.run(&self, &place).await;
         if let Some(time) = sender.round_trip_time() {
             self.metrics.on_round_trip(time);
         }
-        let seconds = started.elapsed().as_secs_f64();
-        let (id, client) = (place.id(), place.address());
-        match ended {
-            Ok(()) => {
-                self.metrics.on_closed(ClosedBy::Client, None);
-                tracing::info!(%client, id, seconds, "a connection ended");
-            }
-            Err(error) => {
-                match error.close_code() {
-                    Some(code) => self.metrics.on_closed(ClosedBy::Server, Some(code)),
-                    None => self.metrics.on_lost(),
-                }
-                tracing::info!(%client, id, seconds, %error, "a connection ended");
-            }
+        let stopped = || self.connections.is_shutting_down().then_some(CloseCode::GOING_AWAY);
+        let ours = tally.ours().or_else(|| ended.as_ref().err().and_then(Error::close_code)).or_else(stopped);
+        match (&ended, ours) {
+            (_, Some(code)) => self.metrics.on_closed(ClosedBy::Server, Some(code)),
+            (Ok(()), None) => self.metrics.on_closed(ClosedBy::Client, tally.theirs()),
+            (Err(_), None) => self.metrics.on_lost(),
         }
+        let (name, rooms) = place.description();
+        tracing::info!(
+            client = %place.address(),
+            id = place.id(),
+            // Quoted, so that none looks like another member of the line.
+            name = name.map(tracing::field::debug),
+            rooms = %rooms.join(" "),
+            bytes = tally.bytes(),
+            code = ours.or(tally.theirs()).map(CloseCode::get),
+            seconds = started.elapsed().as_secs_f64(),
+            error = ended.err().map(tracing::field::display),
+            "a connection ended"
+        );
     }
 
     fn on_refused(&self, error: &Error) {
@@ -321,7 +344,8 @@ impl Chat {
         let (sender, receiver) = ws.split();
         let mailbox = Arc::new(Mailbox::default());
         place.register(sender.clone(), mailbox.clone(), if is_json { "json" } else { "text" });
-        let line = Line { sender, receiver, mailbox, metrics: self.metrics.clone() };
+        let (metrics, tally) = (self.metrics.clone(), Arc::default());
+        let line = Line { sender, receiver, mailbox, metrics, tally };
         Ok(Some(if is_json {
             User::Json(Box::new(json::User::new(line, room, rights)))
         } else {
@@ -369,54 +393,6 @@ impl Drop for Open {
     }
 }
 
-/// A connection's ends.
-struct Line {
-    sender: Sender,
-    receiver: Receiver,
-    mailbox: Arc<Mailbox>,
-    metrics: Arc<Metrics>,
-}
-
-impl Line {
-    /// Where a room's messages go; `missed` makes the news that some didn't.
-    fn outlet(&self, missed: impl Fn(&Missed) -> Prepared + Send + Sync + 'static) -> Arc<dyn Outlet> {
-        let member = SocketMember::with_notice(self.sender.clone(), missed);
-        let (mailbox, metrics) = (self.mailbox.clone(), self.metrics.clone());
-        Arc::new(LineOutlet { member, mailbox, metrics })
-    }
-}
-
-/// A connection as a room sees it.
-struct LineOutlet {
-    member: SocketMember,
-    mailbox: Arc<Mailbox>,
-    metrics: Arc<Metrics>,
-}
-
-impl Outlet for LineOutlet {
-    fn deliver(&self, batch: &Batch, range: Range<usize>) -> Delivery {
-        let delivery = self.member.deliver(batch, range);
-        if let Delivery::Taken(messages) = delivery {
-            self.metrics.messages_sent.inc_by(messages as u64);
-        }
-        delivery
-    }
-
-    fn deliver_missed(&self, missed: Missed) -> Delivery {
-        self.member.deliver_missed(missed)
-    }
-
-    fn wake_when_ready(&self, waker: &Waker) -> bool {
-        self.member.wake_when_ready(waker)
-    }
-
-    fn on_too_slow(&self) {
-        self.member.on_too_slow();
-        // It has left: its task says so now, not when the connection has ended.
-        self.mailbox.order(Order::TooSlow);
-    }
-}
-
 /// A user, by the form that they speak.
 enum User {
     Plain(Box<plain::User>),
@@ -428,6 +404,13 @@ impl User {
         match self {
             Self::Plain(user) => user.sender(),
             Self::Json(user) => user.sender(),
+        }
+    }
+
+    fn tally(&self) -> Arc<Tally> {
+        match self {
+            Self::Plain(user) => user.tally(),
+            Self::Json(user) => user.tally(),
         }
     }
 

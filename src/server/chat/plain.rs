@@ -19,7 +19,8 @@ use crate::proto::{CloseCode, CloseFrame, Message, Prepared};
 use super::super::auth::Action;
 use super::access::{EXPIRED, Rights};
 use super::connections;
-use super::{Chat, Line, NAME_TIMEOUT};
+use super::line::{Line, Tally};
+use super::{Chat, NAME_TIMEOUT};
 
 /// A user.
 pub(super) struct User {
@@ -44,6 +45,10 @@ impl User {
         self.line.sender.clone()
     }
 
+    pub(super) fn tally(&self) -> Arc<Tally> {
+        self.line.tally.clone()
+    }
+
     pub(super) async fn run(mut self, chat: &Chat, known: &connections::Place) -> Result<(), Error> {
         let named = Box::pin(tokio::time::timeout(NAME_TIMEOUT, self.join(chat))).await;
         let joined = match named {
@@ -53,7 +58,7 @@ impl User {
                 None
             }
         };
-        let Some((name, place)) = joined else { return self.line.receiver.closed().await };
+        let Some((name, place)) = joined else { return self.line.closed().await };
         known.describe(&name, std::iter::once(place.room().name().as_str()));
         let ended = self.talk(chat, &name, &place).await;
         // Told at once, however the connection ended; when everybody goes nobody is told.
@@ -63,7 +68,7 @@ impl User {
             drop(place);
         }
         ended?;
-        self.line.receiver.closed().await
+        self.line.closed().await
     }
 
     /// Waits for a name that can be had; `None` if the connection closes before that.
@@ -127,12 +132,11 @@ impl User {
                 orders = self.line.mailbox.next() => return self.obey(orders),
                 () = expired(&mut expiry) => {
                     let frame = CloseFrame::new(EXPIRED, "your token has run out: come again with a new one");
-                    return self.line.sender.close(frame.ok());
+                    return self.line.close(frame.ok());
                 }
             };
             let Some(message) = message else { return Ok(()) };
-            chat.metrics.messages_received.inc();
-            chat.metrics.bytes_received.inc_by(message.len() as u64);
+            self.line.count(&message);
             if self.receive(&message, name, place).await? == Flow::End {
                 return Ok(());
             }
@@ -173,7 +177,7 @@ impl User {
             },
             Verdict::Abuse => {
                 let frame = CloseFrame::new(CloseCode::POLICY_VIOLATION, "too many messages for too long");
-                self.line.sender.close(frame.ok())?;
+                self.line.close(frame.ok())?;
                 Ok(Flow::End)
             }
         }
@@ -183,7 +187,10 @@ impl User {
     fn obey(&self, orders: Vec<Order>) -> Result<(), Error> {
         let (code, why) = match orders.into_iter().next() {
             // It is closed already.
-            Some(Order::TooSlow) => return Ok(()),
+            Some(Order::TooSlow) => {
+                self.line.tally.close(CloseCode::TRY_AGAIN_LATER);
+                return Ok(());
+            }
             Some(Order::Kick { by, reason, .. }) => {
                 let reason = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
                 (CloseCode::POLICY_VIOLATION, format!("you were put out of the room by {by}{reason}"))
@@ -192,7 +199,7 @@ impl User {
         };
         self.tell(&plain::error(&why))?;
         let frame = CloseFrame::new(code, why).unwrap_or_else(|_| CloseFrame::from(code));
-        self.line.sender.close(frame)
+        self.line.close(Some(frame))
     }
 
     fn act(&mut self, step: Step) -> Result<Flow, Error> {
@@ -204,7 +211,7 @@ impl User {
             }
             Step::Close(why, frame) => {
                 self.tell(&plain::error(why))?;
-                self.line.sender.close(frame)?;
+                self.line.close(Some(frame))?;
                 Ok(Flow::End)
             }
         }

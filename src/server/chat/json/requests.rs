@@ -41,6 +41,9 @@ impl Client<'_> {
             Request::Delete { .. } | Request::Kick { .. } | Request::Ban { .. } => {
                 self.moderate(&name, &room, request).await
             }
+            Request::History { after: Some(_), before: Some(_), .. } => {
+                Err(failure(&request, Code::BadRequest, "give `after` or `before`, not both"))
+            }
             request => {
                 self.look(&name, &room, &request);
                 Ok(())
@@ -133,6 +136,9 @@ impl Client<'_> {
     }
 
     async fn signal(&mut self, name: &RoomName, request: Request) -> Result<(), Failure> {
+        if !self.rights.may(Action::Send, name) {
+            return Err(failure(&request, Code::Forbidden, "your token doesn't let you talk in this room"));
+        }
         let is_too_large =
             matches!(&request, Request::Signal { data, .. } if data.to_string().len() > MAX_DATA_BYTES);
         if is_too_large {
