@@ -55,11 +55,18 @@ struct Client<'a> {
     /// What the client has of them.
     known_offsets: BTreeMap<String, Position>,
     /// What the socket had no room for. While there is any nothing is read.
-    answers: VecDeque<Prepared>,
+    answers: VecDeque<Waiting>,
     /// What waits for the disk. Bounded by `MAX_UNSTORED`.
     receipts: VecDeque<Unstored>,
     /// When the token runs out.
     expiry: Option<Pin<Box<Sleep>>>,
+}
+
+/// An answer that waits for its turn.
+struct Waiting {
+    answer: Prepared,
+    /// In which room the client is once it has this.
+    begins: Option<RoomName>,
 }
 
 /// Something that was said and waits for the disk.
@@ -349,12 +356,10 @@ impl Client<'_> {
             count: people.count,
         }
         .encode();
-        self.answer(joined);
+        // Nothing of the room may overtake this.
+        self.answers.push_back(Waiting { answer: joined, begins: Some(room.name().clone()) });
         self.places.insert(room.name().clone(), place);
         self.describe();
-        if let Some(place) = self.places.get(room.name()) {
-            place.begin();
-        }
     }
 
     fn describe(&self) {
@@ -396,17 +401,21 @@ impl Client<'_> {
 
     /// Says something, in its turn.
     fn answer(&mut self, answer: Prepared) {
-        self.answers.push_back(answer);
+        self.answers.push_back(Waiting { answer, begins: None });
     }
 
     /// Sends what there is room for.
     fn flush(&mut self) -> Result<(), Error> {
-        while let Some(answer) = self.answers.front() {
+        while let Some(Waiting { answer, begins }) = self.answers.front() {
             match self.line.sender.try_send_prepared(answer) {
-                Ok(()) => drop(self.answers.pop_front()),
+                Ok(()) => {}
                 Err(TrySendError::Full(())) => return Ok(()),
                 Err(TrySendError::Refused(error)) => return Err(error),
             }
+            if let Some(place) = begins.as_ref().and_then(|room| self.places.get(room)) {
+                place.begin();
+            }
+            self.answers.pop_front();
         }
         Ok(())
     }
