@@ -3,12 +3,16 @@
 //! `cargo bench --bench idle --features cli`. Each server is a process with one thread. Up to 10,000 connections, as
 //! many as the limit of open files allows, echo one message each and stay. Printed is the server's private memory
 //! (Linux counts it) a connection, by the difference between the first 500 and all of them: ours without and with
-//! permessage-deflate, and beside it the raw echo, whose tasks hold 512 bytes each to read into. The kernel's
-//! memory isn't in it.
+//! permessage-deflate, and beside it the raw echo, whose tasks hold 512 bytes each to read into. Last come members of
+//! the chat, a hundred a room, who negotiated permessage-deflate, gave a name and said one thing: they are weighed
+//! when nothing has happened for 30 s. The kernel's memory isn't in any of it. `IDLE_KINDS=member` chooses.
+
+#[path = "load/files.rs"]
+mod files;
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -29,6 +33,12 @@ const OTHER_FILES: usize = 100;
 /// How long a server has to come to rest.
 const REST: Duration = Duration::from_secs(1);
 
+/// How long a member of the chat has said nothing.
+const MEMBERS_REST: Duration = Duration::from_secs(30);
+
+/// Every member is told of everybody who comes after it.
+const MEMBERS_A_ROOM: usize = 100;
+
 /// What each connection echoes.
 const MESSAGE: [u8; 125] = [7; 125];
 
@@ -48,35 +58,21 @@ fn main() -> io::Result<()> {
     let (first, connections) = if is_check {
         (10, 50)
     } else {
-        if std::env::var_os("IDLE_LIFTED").is_none() {
-            let status = again_with_more_files()?;
+        if std::env::var_os(files::LIFTED).is_none() {
+            let status = files::again_with_more()?;
             std::process::exit(status.code().unwrap_or(1));
         }
-        (FIRST, MAX_CONNECTIONS.min(max_files()?.saturating_sub(OTHER_FILES)).max(2 * FIRST))
+        (FIRST, MAX_CONNECTIONS.min(files::most()?.saturating_sub(OTHER_FILES)).max(2 * FIRST))
     };
     println!("{connections} connections, bytes each:");
-    for kind in [Kind::Plain, Kind::Deflate, Kind::Raw] {
-        println!("{:>24}  {:.0}", kind.name(), bytes_each(kind, first, connections)?);
+    let chosen = std::env::var("IDLE_KINDS").ok();
+    for kind in [Kind::Plain, Kind::Deflate, Kind::Raw, Kind::Member] {
+        if chosen.as_ref().is_none_or(|chosen| kind.name().contains(chosen.as_str())) {
+            let rest = if kind == Kind::Member && !is_check { MEMBERS_REST } else { REST };
+            println!("{:>24}  {:.0}", kind.name(), bytes_each(kind, first, connections, rest)?);
+        }
     }
     Ok(())
-}
-
-/// Runs this once more, with as many open files as the system lets us have.
-fn again_with_more_files() -> io::Result<ExitStatus> {
-    Command::new("sh")
-        .args(["-c", "ulimit -S -n \"$(ulimit -H -n)\" && exec \"$0\" \"$@\""])
-        .arg(std::env::current_exe()?)
-        .args(std::env::args_os().skip(1))
-        .env("IDLE_LIFTED", "1")
-        .status()
-}
-
-/// How many files this process may open.
-fn max_files() -> io::Result<usize> {
-    let limits = std::fs::read_to_string("/proc/self/limits")?;
-    let soft = limits.lines().find_map(|line| line.strip_prefix("Max open files")?.split_whitespace().next());
-    // Else it is `unlimited`.
-    Ok(soft.and_then(|soft| soft.parse().ok()).unwrap_or(usize::MAX))
 }
 
 /// What the server is, and what is agreed on with it.
@@ -85,6 +81,7 @@ enum Kind {
     Plain,
     Deflate,
     Raw,
+    Member,
 }
 
 impl Kind {
@@ -93,23 +90,24 @@ impl Kind {
             Self::Plain => "switchboard",
             Self::Deflate => "with permessage-deflate",
             Self::Raw => "raw echo",
+            Self::Member => "a member of the chat",
         }
     }
 }
 
 /// What the server holds for each of the connections that come after the `first`.
-fn bytes_each(kind: Kind, first: usize, connections: usize) -> io::Result<f64> {
+fn bytes_each(kind: Kind, first: usize, connections: usize, rest: Duration) -> io::Result<f64> {
     let server = Server::start(kind)?;
     let mut open = Vec::with_capacity(connections);
-    for _ in 0..first {
-        open.push(server.connect()?);
+    for number in 0..first {
+        open.push(server.connect(number)?);
     }
-    std::thread::sleep(REST);
+    std::thread::sleep(rest);
     let before = server.private_bytes()?;
-    for _ in first..connections {
-        open.push(server.connect()?);
+    for number in first..connections {
+        open.push(server.connect(number)?);
     }
-    std::thread::sleep(REST);
+    std::thread::sleep(rest);
     let after = server.private_bytes()?;
     Ok((after as f64 - before as f64) / (connections - first) as f64)
 }
@@ -129,7 +127,8 @@ impl Server {
             command
         } else {
             let mut command = Command::new(env!("CARGO_BIN_EXE_switchboard"));
-            command.args(["echo", "--listen", "127.0.0.1:0", "--threads", "1"]);
+            command.arg(if kind == Kind::Member { "chat" } else { "echo" }).stderr(Stdio::null());
+            command.args(["--listen", "127.0.0.1:0", "--threads", "1"]);
             command
         };
         let mut child = command.stdout(Stdio::piped()).spawn()?;
@@ -148,8 +147,8 @@ impl Server {
         Ok(1024 * kib.ok_or_else(|| io::Error::other("no Private_Dirty in smaps_rollup"))?)
     }
 
-    /// A connection that has echoed one message.
-    fn connect(&self) -> io::Result<TcpStream> {
+    /// A connection that has echoed one message, or has said it in its room.
+    fn connect(&self, number: usize) -> io::Result<TcpStream> {
         let mut stream = TcpStream::connect(&self.address)?;
         if self.kind == Kind::Raw {
             stream.write_all(&MESSAGE)?;
@@ -157,12 +156,16 @@ impl Server {
             return Ok(stream);
         }
         let offer = match self.kind {
-            Kind::Deflate => "Sec-WebSocket-Extensions: permessage-deflate\r\n",
+            Kind::Deflate | Kind::Member => "Sec-WebSocket-Extensions: permessage-deflate\r\n",
             _ => "",
         };
         // One write: what follows a first one would wait for its acknowledgement.
+        let path = match self.kind {
+            Kind::Member => format!("/rooms/r{}", number / MEMBERS_A_ROOM),
+            _ => "/".to_owned(),
+        };
         let request = format!(
-            "GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+            "GET {path} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
              Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n{offer}\r\n"
         );
         stream.write_all(request.as_bytes())?;
@@ -173,12 +176,24 @@ impl Server {
             head.push(byte[0]);
         }
         let was_accepted = head.windows(18).any(|window| window == b"permessage-deflate");
-        assert_eq!(was_accepted, self.kind == Kind::Deflate, "it does what is measured");
+        assert_eq!(was_accepted, !offer.is_empty(), "it does what is measured");
+        let (first_byte, said) = match self.kind {
+            Kind::Member => (0x81, format!("member{number}").into_bytes()),
+            _ => (0x82, MESSAGE.to_vec()),
+        };
         // A mask of zeros changes nothing.
-        stream.write_all(&[&[0x82, 0x80 | MESSAGE.len() as u8, 0, 0, 0, 0], &MESSAGE[..]].concat())?;
+        let frame =
+            |payload: &[u8]| [&[first_byte, 0x80 | payload.len() as u8, 0, 0, 0, 0], payload].concat();
+        stream.write_all(&frame(&said))?;
         let mut header = [0; 2];
         stream.read_exact(&mut header)?;
-        stream.read_exact(&mut vec![0; usize::from(header[1])])?;
+        let mut answer = vec![0; usize::from(header[1])];
+        stream.read_exact(&mut answer)?;
+        if self.kind == Kind::Member {
+            // Small messages aren't compressed.
+            assert!(answer.starts_with(b"Welcome, "), "it is in");
+            stream.write_all(&frame(b"hello, everybody who is here"))?;
+        }
         Ok(stream)
     }
 }

@@ -300,10 +300,10 @@ async fn what_comes_after_a_close_is_dropped() {
     let attacked = Attacked::start(&[]).await;
     let mut client = RawClient::connect(&attacked.server).await;
     client.send(0x88, &1000u16.to_be_bytes()).await;
-    let _ = client.stream.write_all(&frame(0x82, &[7; MIB])).await;
+    client.stream.write_all(&frame(0x82, &[7; MIB])).await.unwrap();
     assert_eq!(client.recv().await, (0x88, 1000u16.to_be_bytes().to_vec()));
     let mut rest = Vec::new();
-    let _ = within(client.stream.read_to_end(&mut rest)).await;
+    within(client.stream.read_to_end(&mut rest)).await.unwrap();
     assert!(rest.is_empty(), "nothing follows a close");
     attacked.costs_at_most(256 * KIB, "a mebibyte behind a close").await;
 }

@@ -532,3 +532,27 @@ async fn waits_grow_and_go_on_whatever_is_dropped() {
     // The last attempt was made when the time was up.
     assert!((600..602).contains(&start.elapsed().as_secs()), "{:?}", start.elapsed());
 }
+
+#[tokio::test]
+async fn who_begins_to_close_gets_what_still_comes() {
+    let server = Server::start().await;
+    let mut client = Reconnecting::new(Connector::new(Config::default()), server.url());
+    let serve = async {
+        let mut ws = server.accept().await;
+        assert_eq!(ws.recv().await.unwrap(), Some("queued".into()));
+        ws.send("on its way").await.unwrap();
+        assert_eq!(ws.recv().await.unwrap(), None);
+        ws.close(None).await.unwrap();
+    };
+    let talk = async {
+        assert!(matches!(client.recv().await, Ok(Some(Event::Connected { .. }))));
+        client.send("queued").await.unwrap();
+        client.begin_close(CloseFrame::from(CloseCode::NORMAL));
+        assert!(matches!(client.send("too late").await, Err(Unsent::Ended(_))));
+        let Ok(Some(Event::Message(message))) = client.recv().await else { panic!("no message") };
+        assert_eq!(message.as_text(), Some("on its way"));
+        assert!(matches!(client.recv().await, Ok(None)));
+        assert!(matches!(client.last_cause(), Some(Cause::Closed(_))));
+    };
+    within(async { tokio::join!(serve, talk) }).await;
+}

@@ -1,5 +1,7 @@
 //! The load of the echo benchmarks: connections that send batches and wait for the echo, and what that costs a server.
 
+#![allow(dead_code, reason = "each benchmark uses some of it")]
+
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
@@ -47,8 +49,13 @@ impl Server {
         Ok(Self { child, address, is_websocket })
     }
 
+    /// Where it listens.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
     /// The CPU time that it has used, in seconds.
-    fn cpu(&self) -> f64 {
+    pub(crate) fn cpu(&self) -> f64 {
         let mut nanos = 0u64;
         let tasks = format!("/proc/{}/task", self.child.id());
         for task in std::fs::read_dir(tasks).into_iter().flatten().flatten() {
@@ -86,11 +93,17 @@ impl Drop for Server {
 
 /// Core 0 is the servers', core 1 the load's.
 pub(crate) fn pinned(program: impl AsRef<std::ffi::OsStr>) -> Command {
-    if Command::new("taskset").arg("-V").stdout(Stdio::null()).status().is_err() {
+    pinned_to("0", program)
+}
+
+/// A program on one core, where that can be had.
+pub(crate) fn pinned_to(core: &str, program: impl AsRef<std::ffi::OsStr>) -> Command {
+    let has_taskset = Command::new("taskset").arg("-V").stdout(Stdio::null()).status().is_ok();
+    if !has_taskset || std::thread::available_parallelism().is_ok_and(|cores| cores.get() < 2) {
         return Command::new(program);
     }
     let mut command = Command::new("taskset");
-    command.args(["-c", "0"]).arg(program);
+    command.args(["-c", core]).arg(program);
     command
 }
 
@@ -213,7 +226,7 @@ fn masked_frame(size: usize) -> Vec<u8> {
     frame
 }
 
-/// The limit: reads and writes the same bytes, with one buffer for all connections as we have.
+/// The limit: reads and writes the same bytes, with a buffer as large as ours, so that it needs no more reads.
 pub(crate) fn raw_server() -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
@@ -223,7 +236,7 @@ pub(crate) fn raw_server() -> io::Result<()> {
             let (mut stream, _) = listener.accept().await?;
             stream.set_nodelay(true)?;
             tokio::spawn(async move {
-                let mut buffer = vec![0; 64 << 10];
+                let mut buffer = vec![0; 128 << 10];
                 while let Ok(len @ 1..) = stream.read(&mut buffer).await {
                     if stream.write_all(&buffer[..len]).await.is_err() {
                         return;

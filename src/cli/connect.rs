@@ -1,6 +1,16 @@
 //! `switchboard connect`: lines in and out, for people and for scripts.
 
-mod lines;
+mod chat;
+mod command;
+mod editor;
+mod form;
+mod layout;
+pub(super) mod lines;
+mod outbox;
+mod show;
+mod style;
+mod talk;
+mod terminal;
 
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
@@ -8,21 +18,24 @@ use std::time::Duration;
 
 use clap::Args;
 use http::{HeaderName, HeaderValue};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Stdout};
 
 use crate::chat::room_name::RoomName;
-use crate::chat::wire::plain;
-use crate::net::{Config, Connector, Error, WebSocket};
-use crate::proto::{CloseCode, CloseFrame, Message, Utf8Bytes};
+use crate::chat::wire::json::SUBPROTOCOL;
+use crate::handshake::Url;
+use crate::net::Config;
+use crate::proto::CloseFrame;
 
 use super::units::parse_duration;
+use show::{Format, Screen};
+use talk::Talk;
 
 /// The flags of `switchboard connect`.
 #[derive(Args)]
+#[command(after_help = AFTER_HELP)]
 pub(super) struct Flags {
     /// Where to connect, such as ws://127.0.0.1:9001
     url: String,
-    /// The user name: sent as the first message
+    /// The user name: sent as the first message. On a terminal it also asks a chat server for rooms, history and more
     #[arg(long)]
     name: Option<String>,
     /// The room to join, if the URL names none: appended as /rooms/ROOM
@@ -40,6 +53,12 @@ pub(super) struct Flags {
     /// Send each line as a binary message
     #[arg(long)]
     binary: bool,
+    /// Show messages as JSON, one a line. Asks a chat server for its JSON form; what is typed may be a request
+    #[arg(long, conflicts_with_all = ["raw", "binary"])]
+    json: bool,
+    /// Connect again whenever the connection is lost, as on a terminal; and here the first time too
+    #[arg(long)]
+    reconnect: bool,
     /// How long to go on receiving when the input has ended
     #[arg(long, default_value = "0s", value_name = "DURATION", value_parser = parse_duration)]
     wait: Duration,
@@ -52,7 +71,7 @@ pub(super) struct Flags {
 }
 
 /// Reads `Name: value`.
-fn parse_header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
+pub(super) fn parse_header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
     let explain = || format!("{text:?} is no header: write 'Name: value'");
     let (name, value) = text.split_once(':').ok_or_else(explain)?;
     let name = name.trim().parse().map_err(|_| explain())?;
@@ -61,18 +80,66 @@ fn parse_header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
 }
 
 /// Reads the name of a room.
-fn parse_room(text: &str) -> Result<RoomName, String> {
+pub(super) fn parse_room(text: &str) -> Result<RoomName, String> {
     RoomName::parse(text)
         .ok_or_else(|| format!("{text:?} is no room: write 1 to 64 of the characters A-Z a-z 0-9 . _ -"))
 }
 
 /// The URL of a room: in front of the query, if there is one.
-fn with_room(url: &str, room: &RoomName) -> String {
+pub(super) fn with_room(url: &str, room: &RoomName) -> String {
     let (path, query) = url.split_at(url.find('?').unwrap_or(url.len()));
     format!("{}/rooms/{}{query}", path.trim_end_matches('/'), room.as_str())
 }
 
-/// Exit codes for scripts: 0 closed in order, 1 anything else (what is wrong with the flags is clap's 2).
+impl Flags {
+    /// How messages are written.
+    fn format(&self) -> Format {
+        match self {
+            Self { raw: true, .. } => Format::Raw,
+            Self { json: true, .. } => Format::Json,
+            _ => Format::Text,
+        }
+    }
+
+    /// Whether the JSON form is offered though nobody has asked for a subprotocol: on a pipe lines are plain text.
+    fn offers_json(&self, is_terminal: bool) -> bool {
+        let is_chat = self.name.is_some() && is_terminal && !self.binary && !self.raw;
+        self.subprotocols.is_empty() && (is_chat || self.json)
+    }
+
+    fn config(&self, is_terminal: bool, offers_json: bool) -> Config {
+        let mut config = Config { origin: self.origin.clone(), ..Config::default() };
+        config.subprotocols.clone_from(&self.subprotocols);
+        if offers_json {
+            config.subprotocols.push(SUBPROTOCOL.to_owned());
+        }
+        if is_terminal {
+            // Somebody who looks at it wants to know soon that a connection is dead, and how fast it is.
+            config.timeouts.ping_interval = Some(Duration::from_secs(5));
+            config.timeouts.silence = Some(Duration::from_secs(15));
+        }
+        config.headers.extend(self.headers.iter().cloned());
+        config
+    }
+
+    /// The room that a URL leads to, if it can be seen.
+    fn path_room(&self, url: &str) -> Option<String> {
+        let path = Url::parse(url).ok()?.path_and_query();
+        let path = path.split('?').next().unwrap_or_default();
+        RoomName::of_path(path).map(|room| room.as_str().to_owned())
+    }
+}
+
+/// What `--help` says at its end.
+const AFTER_HELP: &str = "\
+On a terminal: a line editor, and /help for its commands. On pipes: a line of input is a message, a message is a line
+of output, and /quit or the end of the input ends it.
+
+Exit codes:
+  0  the connection was closed in order, and everything was sent
+  1  it could not be made, was lost, or was closed with an error; the name was refused; a text was not delivered
+  2  a flag is wrong";
+
 pub(super) fn run(flags: &Flags) -> ExitCode {
     let runtime = match super::runtime(Some(1)) {
         Ok(runtime) => runtime,
@@ -84,6 +151,13 @@ pub(super) fn run(flags: &Flags) -> ExitCode {
     let code = match runtime.block_on(talk(flags)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
+            let error = match error {
+                // How it ended was said.
+                TalkError::Closed(_) if flags.verbose => {
+                    "the server closed the connection with an error".to_owned()
+                }
+                error => error.to_string(),
+            };
             eprintln!("switchboard: {}", lines::printable(&error));
             ExitCode::FAILURE
         }
@@ -93,149 +167,34 @@ pub(super) fn run(flags: &Flags) -> ExitCode {
     code
 }
 
+async fn talk(flags: &Flags) -> Result<(), TalkError> {
+    let url = match &flags.room {
+        None => flags.url.clone(),
+        Some(room) => with_room(&flags.url, room),
+    };
+    let is_smart = std::env::var_os("TERM").is_none_or(|term| term != "dumb");
+    let is_terminal = is_smart && io::stdin().is_terminal() && io::stdout().is_terminal();
+    let screen = if is_terminal { Screen::terminal()? } else { Screen::pipe() };
+    Talk::new(flags, url, screen).run().await
+}
+
 /// How a conversation can fail.
 #[derive(Debug, thiserror::Error)]
 enum TalkError {
-    #[error(transparent)]
-    Connection(#[from] Error),
+    #[error("can't connect to {0}: {1}")]
+    Connect(String, String),
+    #[error("{0}")]
+    Lost(String),
+    #[error("the server closed the connection: {0}")]
+    Closed(CloseFrame),
     #[error("the name {0:?} was refused: choose another --name")]
     NameRefused(String),
+    #[error("{} of the texts were not delivered, or nobody said so; the first: {:?}", .0.len(), .0.first())]
+    Undelivered(Vec<String>),
     #[error("the input can't be read: {0}")]
     Input(io::Error),
     #[error("the input is no text: send it with --binary")]
     NotText,
     #[error("the output can't be written: {0}")]
     Output(io::Error),
-}
-
-async fn talk(flags: &Flags) -> Result<(), String> {
-    let url = match &flags.room {
-        None => flags.url.clone(),
-        Some(room) => with_room(&flags.url, room),
-    };
-    let mut config = Config {
-        subprotocols: flags.subprotocols.clone(),
-        origin: flags.origin.clone(),
-        ..Config::default()
-    };
-    config.headers.extend(flags.headers.iter().cloned());
-    let (mut ws, response) = Connector::new(config)
-        .connect(&url)
-        .await
-        .map_err(|error| format!("can't connect to {url}: {error}"))?;
-    if flags.verbose {
-        eprintln!("connected: {} {}", response.status(), lines::describe(ws.negotiated()));
-    }
-    if let Some(name) = &flags.name {
-        introduce(&mut ws, name, flags).await.map_err(|error| error.to_string())?;
-    }
-    let ended = converse(&mut ws, flags).await;
-    if flags.verbose {
-        match (&ended, ws.close_frame()) {
-            (Err(error), _) => eprintln!("ended: {error}"),
-            (Ok(()), Some(frame)) => eprintln!("ended: closed with {}", lines::printable(&frame.to_string())),
-            (Ok(()), None) => eprintln!("ended: closed without a code"),
-        }
-    }
-    ended.map_err(|error| error.to_string())?;
-    match ws.close_frame().map(CloseFrame::code) {
-        None | Some(CloseCode::NORMAL | CloseCode::GOING_AWAY) => Ok(()),
-        Some(_) if flags.verbose => Err("the server closed the connection with an error".into()),
-        Some(_) => {
-            Err(format!("the server closed the connection: {}", ws.close_frame().expect("it has a code")))
-        }
-    }
-}
-
-/// Gives the name and waits for the answer. Who reads a refusal on a terminal can type another name; but a script's
-/// first line must not become one.
-async fn introduce(ws: &mut WebSocket, name: &str, flags: &Flags) -> Result<(), TalkError> {
-    ws.send(name).await?;
-    let Ok(answer) = tokio::time::timeout(ANSWER_TIMEOUT, ws.recv()).await else { return Ok(()) };
-    // Without one it has closed, and the conversation ends before it begins.
-    let Some(answer) = answer? else { return Ok(()) };
-    show(&mut tokio::io::stdout(), &answer, flags).await?;
-    if answer.as_text().is_some_and(plain::is_error) && !io::stdin().is_terminal() {
-        // It is refused whatever becomes of the connection.
-        let _ = ws.close(None).await;
-        return Err(TalkError::NameRefused(name.to_owned()));
-    }
-    Ok(())
-}
-
-/// How long the lines wait for an answer to the name: some servers know no names.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// Sends what is typed and shows what comes, until one of the two ends.
-async fn converse(ws: &mut WebSocket, flags: &Flags) -> Result<(), TalkError> {
-    let mut input = BufReader::new(tokio::io::stdin()).split(b'\n');
-    let mut output = tokio::io::stdout();
-    let sender = ws.sender();
-    loop {
-        // No line is taken before there is room for it: who waits to send and doesn't receive meanwhile may wait
-        // for a server that does the same.
-        let next_line = async {
-            sender.room().await?;
-            input.next_segment().await.map_err(TalkError::Input)
-        };
-        tokio::select! {
-            message = ws.recv() => match message? {
-                Some(message) => show(&mut output, &message, flags).await?,
-                None => return Ok(ws.close(None).await?),
-            },
-            line = next_line => match line? {
-                Some(line) if line.trim_ascii() == b"/quit" => break,
-                Some(line) => ws.send(message(line, flags)?).await?,
-                None => {
-                    receive_for(ws, flags, &mut output).await?;
-                    break;
-                }
-            },
-        }
-    }
-    // What is still on its way when we leave is shown too.
-    if !sender.is_closed() {
-        sender.close(CloseFrame::from(CloseCode::NORMAL))?;
-    }
-    while let Some(message) = ws.recv().await? {
-        show(&mut output, &message, flags).await?;
-    }
-    Ok(ws.close(None).await?)
-}
-
-/// A line as a message.
-fn message(mut line: Vec<u8>, flags: &Flags) -> Result<Message, TalkError> {
-    if flags.binary {
-        return Ok(Message::binary(line));
-    }
-    if line.ends_with(b"\r") {
-        line.pop();
-    }
-    Utf8Bytes::try_from(line).map(Message::Text).map_err(|_| TalkError::NotText)
-}
-
-/// The input has ended: shows what comes for a while.
-async fn receive_for(ws: &mut WebSocket, flags: &Flags, output: &mut Stdout) -> Result<(), TalkError> {
-    let end = tokio::time::Instant::now() + flags.wait;
-    while let Ok(message) = tokio::time::timeout_at(end, ws.recv()).await {
-        match message? {
-            Some(message) => show(output, &message, flags).await?,
-            None => break,
-        }
-    }
-    Ok(())
-}
-
-async fn show(output: &mut Stdout, message: &Message, flags: &Flags) -> Result<(), TalkError> {
-    let line = match message {
-        message if flags.raw => message.as_bytes().to_vec(),
-        Message::Text(text) => lines::printable(text).into_bytes(),
-        Message::Binary(bytes) => format!("({} bytes of binary data)", bytes.len()).into_bytes(),
-    };
-    let write = async {
-        output.write_all(&line).await?;
-        output.write_all(b"\n").await?;
-        output.flush().await
-    };
-    write.await.map_err(TalkError::Output)
 }

@@ -1,6 +1,7 @@
 //! The command line: flags read, configuration built, a server called.
 
 mod access;
+mod bench;
 mod chat;
 mod config;
 mod connect;
@@ -28,6 +29,9 @@ enum Command {
     Chat(chat::Flags),
     /// Connect to a WebSocket server: lines in, messages out
     Connect(connect::Flags),
+    /// Put a WebSocket server under load, and measure it
+    #[command(subcommand)]
+    Bench(bench::Bench),
 }
 
 /// Runs the program.
@@ -51,6 +55,7 @@ pub fn main() -> ExitCode {
         Command::Echo(flags) => echo::run(flags),
         Command::Chat(flags) => chat::run(flags),
         Command::Connect(flags) => return connect::run(&flags),
+        Command::Bench(bench) => return bench::run(&bench),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

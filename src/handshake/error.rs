@@ -123,6 +123,9 @@ pub enum RequestError {
     /// The [`OriginPolicy`](super::OriginPolicy) refuses the page: 403.
     #[error("pages of this origin may not connect here: the server's operator can allow it")]
     OriginRefused,
+    /// The bytes end before the head does: 400. Made by whoever has the stream.
+    #[error("the request ended before its head did: send all of it, up to an empty line")]
+    Unfinished,
     /// No complete head in time: 408. Made by whoever has the clock.
     #[error("the request did not come in time")]
     Timeout,
@@ -159,6 +162,7 @@ impl RequestError {
             | Self::UnexpectedBody
             | Self::MissingKey
             | Self::InvalidKey
+            | Self::Unfinished
             | Self::InvalidSubprotocols
             | Self::InvalidExtensions => StatusCode::BAD_REQUEST,
         }

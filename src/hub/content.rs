@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::proto::Prepared;
 
-use super::room::MemberId;
+use super::audience::MemberId;
 
 /// In which form a member gets what is published, such as one's wire format.
 ///
@@ -43,7 +43,7 @@ pub struct Stamp {
 
 /// What is published. A [`Prepared`] is one that is the same in every form.
 pub trait Content: fmt::Debug + Send + Sync {
-    /// Whether members of that form get it. It always says the same.
+    /// Whether members of that form get it. It always says the same, and so does [`Content::bytes`].
     fn is_for(&self, form: Form) -> bool {
         let _ = form;
         true
@@ -86,7 +86,8 @@ pub struct Publish<C> {
     pub content: C,
     /// By which member, who doesn't get it.
     pub from: Option<MemberId>,
-    /// What it is the newest state of, for [`Policy::LatestPerKey`](super::Policy::LatestPerKey).
+    /// What it is the newest state of, for [`Policy::LatestPerKey`](super::Policy::LatestPerKey). Messages of one key
+    /// are all for the same forms.
     pub key: Option<Box<str>>,
     /// How long it matters.
     pub lifetime: Lifetime,
@@ -104,6 +105,12 @@ impl<C> Publish<C> {
     #[must_use]
     pub fn passing(self) -> Self {
         Self { lifetime: Lifetime::Passing, ..self }
+    }
+
+    /// The same, for whoever isn't slow.
+    #[must_use]
+    pub fn ephemeral(self) -> Self {
+        Self { lifetime: Lifetime::Ephemeral, ..self }
     }
 
     /// The same, by a member.

@@ -8,45 +8,51 @@
 //! A member that takes no more becomes *slow*: only its cursor stays behind, and when more than `queue_bytes` lie
 //! between it and the end the room's [`Policy`] says what happens. Nobody else feels it.
 
+mod audience;
 mod content;
+mod lag;
 mod member;
+mod membership;
 mod part;
 mod ring;
 mod room;
 mod shard;
+#[cfg(test)]
+mod tests;
+mod turn;
+mod view;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, Weak};
 
+pub use audience::MemberId;
 pub use content::{Content, Form, Lifetime, Publish, Stamp, now};
 pub use member::{Delivery, Missed, Outlet, Policy};
+pub use membership::Membership;
 pub use ring::{Entry, Retention};
-pub use room::{Accounting, MemberId, Membership, Room, Settings, View};
+pub use room::{Accounting, Room, Settings};
+pub use view::View;
 
 use room::lock;
-use shard::Shard;
+use shard::Shards;
 
-/// Rooms, and the shards that serve their members. The shards' tasks end with it.
+/// Rooms, and the shards that serve their members. Rooms that somebody holds outlive it.
 pub struct Hub<C: Content + 'static = crate::proto::Prepared> {
-    shards: Arc<[Arc<Shard<C>>]>,
+    shards: Arc<Shards<C>>,
     settings: Settings,
     /// Those that somebody holds, and a bounded number of others.
     rooms: Mutex<HashMap<Box<str>, Weak<Room<C>>>>,
 }
 
 impl<C: Content + 'static> Hub<C> {
-    /// A hub without rooms; `settings` are those of its rooms.
+    /// A hub without rooms; `settings` are those of its rooms. Its members are served by the runtime that it is made
+    /// in, and are put out when that ends.
     ///
     /// # Panics
     ///
     /// Outside a tokio runtime.
     pub fn new(settings: Settings) -> Self {
-        let workers = tokio::runtime::Handle::current().metrics().num_workers();
-        let shards: Arc<[_]> = (0..workers).map(|index| Arc::new(Shard::new(index))).collect();
-        for shard in shards.iter() {
-            tokio::spawn(shard.clone().run());
-        }
-        Self { shards, settings, rooms: Mutex::default() }
+        Self { shards: Shards::start(), settings, rooms: Mutex::default() }
     }
 
     /// The room of that name. It is there as long as somebody holds it, a member for one.
@@ -67,14 +73,6 @@ impl<C: Content + 'static> Hub<C> {
     /// A room without a name, with settings of its own, whose newest message has had `offset`.
     pub fn open(&self, settings: Settings, offset: u64) -> Arc<Room<C>> {
         Room::new(self.shards.clone(), settings, offset)
-    }
-}
-
-impl<C: Content + 'static> Drop for Hub<C> {
-    fn drop(&mut self) {
-        for shard in self.shards.iter() {
-            shard.end();
-        }
     }
 }
 

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::proto::Prepared;
 
-use super::content::{Content, FORMS, Form, Lifetime, Publish, Stamp};
-use super::room::MemberId;
+use super::audience::{Audience, MemberId};
+use super::content::{Content, FORMS, Form, Lifetime, Publish, Stamp, now};
 
 /// How much of what was published a room keeps as its history: whatever is least.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,9 +65,14 @@ impl<C: Content> Entry<C> {
         self.key.as_deref()
     }
 
+    /// How long it is, about.
+    pub(super) fn bytes(&self) -> usize {
+        self.content.bytes() + self.key.as_deref().map_or(0, str::len)
+    }
+
     /// What it costs to keep it, in bytes.
     pub(super) fn cost(&self) -> usize {
-        cost(&self.content, self.key.as_deref())
+        self.bytes() + ENTRY_OVERHEAD_BYTES
     }
 
     /// Whether a member gets it.
@@ -83,13 +88,16 @@ impl<C: Content> Entry<C> {
             .clone()
     }
 
+    /// A slow member has had it that alone held it, besides the history perhaps: then its forms go.
+    pub(super) fn had_late(self: Arc<Self>) {
+        if Arc::strong_count(&self) <= 2 {
+            self.forget_forms();
+        }
+    }
+
     fn forget_forms(&self) {
         *self.forms.lock().unwrap_or_else(PoisonError::into_inner) = Default::default();
     }
-}
-
-fn cost(content: &impl Content, key: Option<&str>) -> usize {
-    content.bytes() + key.map_or(0, str::len) + ENTRY_OVERHEAD_BYTES
 }
 
 /// A room's messages: what members have still to get, and the history. Both share their entries.
@@ -98,6 +106,8 @@ fn cost(content: &impl Content, key: Option<&str>) -> usize {
 /// the history, which `retention` bounds. What is live is bounded by the room: nobody may lag further.
 #[derive(Debug)]
 pub(super) struct Ring<C> {
+    /// Whom the messages are for.
+    pub(super) audience: Audience,
     live: VecDeque<Arc<Entry<C>>>,
     history: VecDeque<Arc<Entry<C>>>,
     history_bytes: usize,
@@ -114,12 +124,16 @@ pub(super) struct Ring<C> {
     newest: Option<HashMap<Box<str>, u64>>,
 }
 
+/// Room for so many is kept, whether they are there or not.
+const MIN_CAPACITY: usize = 256;
+
 /// How many keys a room tells apart; past it the oldest are forgotten, and their messages are like any other.
 const MAX_KEYS: usize = 16_384;
 
 impl<C: Content> Ring<C> {
     pub(super) fn new(retention: Retention, offset: u64, has_keys: bool) -> Self {
         Self {
+            audience: Audience::default(),
             live: VecDeque::new(),
             history: VecDeque::new(),
             history_bytes: 0,
@@ -146,27 +160,36 @@ impl<C: Content> Ring<C> {
     /// Gives a message its place.
     pub(super) fn push(&mut self, publish: Publish<C>) -> Arc<Entry<C>> {
         let Publish { content, from, key, lifetime, time } = publish;
+        self.audience.address(&content, from);
         if lifetime == Lifetime::Kept {
             self.offset += 1;
         }
-        let cost = cost(&content, key.as_deref());
-        self.total += cost as u64;
-        let entry = Arc::new(Entry {
+        let stamp = Stamp { offset: self.offset, time };
+        let mut entry = Entry {
             seq: self.next_seq,
             from,
             key,
             lifetime,
-            stamp: Stamp { offset: self.offset, time },
+            stamp,
             content,
-            end: self.total,
+            end: 0,
             forms: Mutex::default(),
-        });
+        };
+        self.total += entry.cost() as u64;
+        entry.end = self.total;
+        let entry = Arc::new(entry);
         self.next_seq += 1;
         self.note_key(&entry);
         self.live.push_back(entry.clone());
         if lifetime == Lifetime::Kept {
             self.remember(entry.clone());
-            self.trim_history(time);
+            // The message may come from a clock that is ahead of ours, which is asked only then: it costs more than
+            // all else here.
+            let is_due = self.history.front().is_some_and(|oldest| self.is_old(oldest, time));
+            self.trim_history(if is_due { now() } else { time });
+        }
+        if self.audience.len() == 0 {
+            self.release(self.next_seq);
         }
         entry
     }
@@ -197,6 +220,10 @@ impl<C: Content> Ring<C> {
 
     fn note_key(&mut self, entry: &Entry<C>) {
         let (Some(newest), Some(key)) = (&mut self.newest, &entry.key) else { return };
+        if entry.lifetime == Lifetime::Ephemeral {
+            // A slow member doesn't get it: it takes nothing's place.
+            return;
+        }
         if newest.len() >= MAX_KEYS && !newest.contains_key(key) {
             // The older half at once, so that this is seldom done.
             let mut seqs: Vec<u64> = newest.values().copied().collect();
@@ -245,13 +272,17 @@ impl<C: Content> Ring<C> {
                 newest.remove(key);
             }
         }
+        // A burst is over.
+        if self.live.capacity() > MIN_CAPACITY && self.live.len() < self.live.capacity() / 8 {
+            self.live.shrink_to(self.live.len() * 2);
+        }
     }
 
     /// Keeps no more of the history than may be.
     pub(super) fn trim_history(&mut self, now: u64) {
-        let Retention { messages, bytes, age } = self.retention;
+        let Retention { messages, bytes, .. } = self.retention;
         while let Some(oldest) = self.history.front() {
-            let is_old = now.saturating_sub(oldest.stamp.time) > age;
+            let is_old = self.is_old(oldest, now);
             if self.history.len() <= messages && self.history_bytes <= bytes && !is_old {
                 return;
             }
@@ -259,6 +290,10 @@ impl<C: Content> Ring<C> {
             self.forgotten_offset = oldest.stamp.offset;
             self.history.pop_front();
         }
+    }
+
+    fn is_old(&self, entry: &Entry<C>, now: u64) -> bool {
+        now.saturating_sub(entry.stamp.time) > self.retention.age
     }
 
     /// Keeps at most so many bytes of it for now.

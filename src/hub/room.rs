@@ -3,15 +3,18 @@
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
-use std::task::{Wake, Waker};
 
 use tokio::sync::Notify;
 
-use super::content::{Content, FORMS, Form, Publish};
-use super::member::{Lag, Member, Outlet, Policy};
-use super::part::{Part, Turn};
+use super::audience::MemberId;
+use super::content::{Content, Form, Publish, Stamp, now};
+use super::member::{Out, Outlet, Policy};
+use super::membership::Membership;
+use super::part::Part;
 use super::ring::{Entry, Retention, Ring};
-use super::shard::Shard;
+use super::shard::Shards;
+use super::turn::Turn;
+use super::view::View;
 
 /// How a room treats its messages and its members.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,22 +30,6 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self { policy: Policy::Disconnect, queue_bytes: 1 << 20, retention: Retention::default() }
-    }
-}
-
-/// Tells members apart, whatever they are called. No two of a process are the same.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct MemberId(u64);
-
-impl MemberId {
-    fn new() -> Self {
-        static NEXT: AtomicU64 = AtomicU64::new(1);
-        Self(NEXT.fetch_add(1, Ordering::Relaxed))
-    }
-
-    /// Its number.
-    pub fn get(self) -> u64 {
-        self.0
     }
 }
 
@@ -71,69 +58,42 @@ impl std::ops::AddAssign for Accounting {
     }
 }
 
-/// How many members of each form there are. Changed under the ring's lock only.
-#[derive(Debug, Default)]
-pub(super) struct Audience([AtomicUsize; FORMS]);
-
-impl Audience {
-    fn join(&self, form: Form) {
-        self.0[form.index()].fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(super) fn leave(&self, form: Form) {
-        self.0[form.index()].fetch_sub(1, Ordering::Relaxed);
-    }
-
-    fn of<C: Content>(&self, content: &C) -> usize {
-        let counts = self.0.iter().zip(0..);
-        counts
-            .filter(|(_, form)| content.is_for(Form::new(*form)))
-            .map(|(count, _)| count.load(Ordering::Relaxed))
-            .sum()
-    }
-
-    fn total(&self) -> usize {
-        self.0.iter().map(|count| count.load(Ordering::Relaxed)).sum()
-    }
-}
-
 /// A room. It lives as long as somebody holds it.
 ///
-/// Locks are taken in this order: a part, then the ring, then a shard's list.
-pub struct Room<C: Content = crate::proto::Prepared> {
+/// Locks are taken in this order: a part, then the ring, then a shard's inbox. Nobody's outlet is dropped, and nobody
+/// is told to go, under one of them.
+pub struct Room<C: Content + 'static = crate::proto::Prepared> {
     ring: Mutex<Ring<C>>,
     /// One a shard, made with its first member.
-    parts: Box<[OnceLock<Box<Seat<C>>>]>,
-    shards: Arc<[Arc<Shard<C>>]>,
+    seats: Box<[OnceLock<Box<Seat<C>>>]>,
+    shards: Arc<Shards<C>>,
     /// Where its first members are.
     home: usize,
-    audience: Audience,
-    addressed: AtomicU64,
     settings: Settings,
-    /// Told whenever a shard has delivered something.
+    /// Told whenever a turn is over.
     progress: Notify,
     me: Weak<Self>,
 }
 
 /// A part, and what can be seen of it without its lock.
-struct Seat<C> {
+struct Seat<C: Content + 'static> {
     part: Mutex<Part<C>>,
-    /// Whether it stands on its shard's list.
+    /// Whether it stands on its shard's list, or has its turn.
     is_dirty: AtomicBool,
     /// What its members need begins here. Changed under the ring's lock only.
     needs_from: AtomicU64,
-    /// Where its next turn begins, for whoever doesn't want to wait for the lock.
+    /// How many members there are, or a little more. Changed under the ring's lock only.
+    members: AtomicUsize,
+    /// Where its next turn begins, or its turn has begun.
     cursor: AtomicU64,
 }
 
 /// Nobody there needs anything.
 const NOTHING: u64 = u64::MAX;
 
-/// So many members are on one shard before others get some: small rooms stay together.
-const MEMBERS_AT_HOME: usize = 64;
-
-/// How many members get their share before others' tasks run.
-pub(super) const MEMBERS_A_STEP: usize = 128;
+/// So many members are on one shard before others get some: small rooms stay together. Tests have small rooms on
+/// several shards.
+const MEMBERS_AT_HOME: usize = if cfg!(test) { 3 } else { 64 };
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -141,16 +101,14 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl<C: Content + 'static> Room<C> {
     /// A room whose newest message has had `offset`, 0 for a new one.
-    pub(super) fn new(shards: Arc<[Arc<Shard<C>>]>, settings: Settings, offset: u64) -> Arc<Self> {
+    pub(super) fn new(shards: Arc<Shards<C>>, settings: Settings, offset: u64) -> Arc<Self> {
         static NEXT_HOME: AtomicUsize = AtomicUsize::new(0);
         let has_keys = settings.policy == Policy::LatestPerKey;
         Arc::new_cyclic(|me| Self {
             ring: Mutex::new(Ring::new(settings.retention, offset, has_keys)),
-            parts: shards.iter().map(|_| OnceLock::new()).collect(),
+            seats: (0..shards.len()).map(|_| OnceLock::new()).collect(),
             home: NEXT_HOME.fetch_add(1, Ordering::Relaxed) % shards.len(),
             shards,
-            audience: Audience::default(),
-            addressed: AtomicU64::new(0),
             settings,
             progress: Notify::new(),
             me: me.clone(),
@@ -166,7 +124,8 @@ impl<C: Content + 'static> Room<C> {
 
     /// Joins the room, tells everybody else, and looks at it, in one step: nothing can come between.
     ///
-    /// The member gets nothing until [`Membership::begin`], so that it can be told first what `look` saw.
+    /// The member gets nothing until [`Membership::begin`], so that it can be told first what `look` saw. Until then
+    /// it counts as slow. `look` must not call back into the room.
     pub fn join_with<R>(
         self: &Arc<Self>,
         outlet: Arc<dyn Outlet>,
@@ -174,57 +133,53 @@ impl<C: Content + 'static> Room<C> {
         announcement: Option<Publish<C>>,
         look: impl FnOnce(&View<'_, C>) -> R,
     ) -> (Membership<C>, R) {
-        let index = self.seat_index();
-        let seat = self.seat(index);
+        let (shard, id, now) = (self.next_shard(), MemberId::new(), now());
+        let seat = self.seat(shard);
+        // Declared before the locks: should `look` panic it is given up behind them.
+        let membership;
         let mut part = lock(&seat.part);
         let mut ring = lock(&self.ring);
+        ring.trim_history(now);
         let is_told = announcement.is_some();
         if let Some(announcement) = announcement {
-            self.push(&mut ring, announcement);
+            ring.push(announcement);
         }
-        let id = MemberId::new();
-        let is_in = Arc::new(AtomicBool::new(true));
-        let cursor = ring.next_seq();
-        let slot = part.insert(&ring, |slot| Member {
-            id,
-            form,
-            outlet,
-            is_in: is_in.clone(),
-            cursor,
-            lag: Some(Box::new(Lag::new(self.waker(index, slot, id)))),
-        });
-        self.audience.join(form);
-        seat.needs_from.store(part.needs_from().unwrap_or(NOTHING), Ordering::Relaxed);
-        let seen = look(&View { ring: &mut ring });
+        let slot = part.insert(&mut ring, (id, form), outlet);
+        seat.note(&part);
+        membership = Membership { room: self.clone(), shard, slot, id };
+        let seen = look(&View::new(&ring));
         drop(ring);
         drop(part);
         if is_told {
             self.call_shards();
         }
-        (Membership { room: self.clone(), index, slot, id, form, is_in }, seen)
+        (membership, seen)
     }
 
-    /// Publishes to everybody, and returns the message in its place.
+    /// Publishes to everybody but its sender, and returns the message in its place.
     pub fn publish(&self, publish: Publish<C>) -> Arc<Entry<C>> {
-        let entry = self.push(&mut lock(&self.ring), publish);
+        let entry = lock(&self.ring).push(publish);
         self.call_shards();
         entry
     }
 
-    /// Looks at the room's history.
+    /// Looks at the room's history. `look` must not call back into the room.
     pub fn look<R>(&self, look: impl FnOnce(&View<'_, C>) -> R) -> R {
+        let now = now();
         let mut ring = lock(&self.ring);
-        ring.trim_history(super::content::now());
-        look(&View { ring: &mut ring })
+        ring.trim_history(now);
+        look(&View::new(&ring))
     }
 
-    /// Adds messages to the history that were published before, such as by an earlier process; oldest first.
-    pub fn restore(&self, messages: impl IntoIterator<Item = (C, Option<Box<str>>, super::Stamp)>) {
+    /// Adds messages to the history that were published before, such as by an earlier process; oldest first, and
+    /// before anything is published here.
+    pub fn restore(&self, messages: impl IntoIterator<Item = (C, Option<Box<str>>, Stamp)>) {
+        let now = now();
         let mut ring = lock(&self.ring);
         for (content, key, stamp) in messages {
             ring.restore(content, key, stamp);
         }
-        ring.trim_history(super::content::now());
+        ring.trim_history(now);
     }
 
     /// Drops the oldest history until it costs at most so many bytes, however much it may keep.
@@ -234,7 +189,7 @@ impl<C: Content + 'static> Room<C> {
 
     /// How many members there are.
     pub fn len(&self) -> usize {
-        self.audience.total()
+        lock(&self.ring).audience.len()
     }
 
     /// Whether nobody is here.
@@ -242,7 +197,12 @@ impl<C: Content + 'static> Room<C> {
         self.len() == 0
     }
 
-    /// How many of them are slow.
+    /// Whether it has that member.
+    pub fn has(&self, id: MemberId) -> bool {
+        lock(&self.ring).audience.has(id)
+    }
+
+    /// How many of its members are slow, or haven't begun.
     pub fn slow_members(&self) -> usize {
         self.seats().map(|(_, seat)| lock(&seat.part).slow_members()).sum()
     }
@@ -256,8 +216,7 @@ impl<C: Content + 'static> Room<C> {
     pub fn accounting(&self) -> Accounting {
         let parts: Vec<_> = self.seats().map(|(_, seat)| lock(&seat.part)).collect();
         let ring = lock(&self.ring);
-        let mut books =
-            Accounting { addressed: self.addressed.load(Ordering::Relaxed), ..Accounting::default() };
+        let mut books = Accounting { addressed: ring.audience.addressed(), ..Accounting::default() };
         for part in &parts {
             books += part.books;
             books.pending += part.pending(&ring);
@@ -265,16 +224,15 @@ impl<C: Content + 'static> Room<C> {
         books
     }
 
-    /// Waits until the shards have delivered so much that at most `queue_bytes` are left: whoever publishes waits
-    /// here before, so that bursts don't make members slow who aren't.
+    /// Waits until the shards have delivered so much that at most half of `queue_bytes` is left: whoever publishes
+    /// waits here before, so that bursts don't make members slow who aren't.
     ///
     /// # Cancel safety
     ///
     /// It changes nothing.
     pub async fn ready(&self) {
         loop {
-            let progress = self.progress.notified();
-            let mut progress = std::pin::pin!(progress);
+            let mut progress = std::pin::pin!(self.progress.notified());
             progress.as_mut().enable();
             if self.backlog_bytes() <= self.settings.queue_bytes as u64 / 2 {
                 return;
@@ -283,283 +241,182 @@ impl<C: Content + 'static> Room<C> {
         }
     }
 
-    /// What the shards have still to begin with.
+    /// What the shards have still to deliver to whoever isn't slow.
     fn backlog_bytes(&self) -> u64 {
         let dirty = self.seats().filter(|(_, seat)| seat.is_dirty.load(Ordering::Acquire));
         let cursors = dirty.map(|(_, seat)| seat.cursor.load(Ordering::Relaxed));
         cursors.min().map_or(0, |cursor| lock(&self.ring).lag(cursor))
     }
 
-    fn push(&self, ring: &mut Ring<C>, publish: Publish<C>) -> Arc<Entry<C>> {
-        let audience = self.audience.of(&publish.content);
-        let entry = ring.push(publish);
-        self.addressed.fetch_add(audience as u64, Ordering::Relaxed);
-        if self.audience.total() == 0 {
-            ring.release(ring.next_seq());
-        }
-        entry
-    }
-
     fn call_shards(&self) {
-        self.seats().for_each(|(index, seat)| self.call_shard(index, seat));
+        for (shard, seat) in self.seats() {
+            // Whoever joined before this was published is counted, for that was under the ring's lock.
+            if seat.members.load(Ordering::Relaxed) > 0 {
+                self.call_shard(shard, seat);
+            }
+        }
     }
 
-    fn call_shard(&self, index: usize, seat: &Seat<C>) {
-        if !seat.is_dirty.swap(true, Ordering::AcqRel)
-            && let Some(me) = self.me.upgrade()
-        {
-            self.shards[index].push_dirty(me);
+    /// Something was published, under the ring's lock, which the caller no longer holds.
+    ///
+    /// It isn't forgotten where the seat is dirty already: a turn's end clears that before it takes the ring's lock,
+    /// so either it finds what was published, or it took that lock before and we see what it cleared.
+    fn call_shard(&self, shard: usize, seat: &Seat<C>) {
+        if seat.is_dirty.load(Ordering::Relaxed) || seat.is_dirty.swap(true, Ordering::AcqRel) {
+            return;
         }
+        let is_served = self.me.upgrade().is_some_and(|me| self.shards.at(shard).push_dirty(me));
+        if !is_served {
+            self.dismiss(shard);
+        }
+    }
+
+    /// What is kept for members who haven't had it, in bytes.
+    #[cfg(test)]
+    pub(super) fn live_bytes(&self) -> u64 {
+        lock(&self.ring).lag(0)
     }
 
     fn seats(&self) -> impl Iterator<Item = (usize, &Seat<C>)> {
-        self.parts.iter().enumerate().filter_map(|(index, seat)| Some((index, &**seat.get()?)))
+        self.seats.iter().enumerate().filter_map(|(shard, seat)| Some((shard, &**seat.get()?)))
     }
 
-    fn seat(&self, index: usize) -> &Seat<C> {
-        self.parts[index].get_or_init(|| {
+    fn seat(&self, shard: usize) -> &Seat<C> {
+        self.seats[shard].get_or_init(|| {
             Box::new(Seat {
-                part: Mutex::new(Part::new()),
+                part: Mutex::new(Part::new(self.me.clone(), shard, &self.settings)),
                 is_dirty: AtomicBool::new(false),
                 needs_from: AtomicU64::new(NOTHING),
+                members: AtomicUsize::new(0),
                 cursor: AtomicU64::new(0),
             })
         })
     }
 
-    /// Where the next member goes.
-    fn seat_index(&self) -> usize {
-        let members = self.len();
-        if members < MEMBERS_AT_HOME { self.home } else { (self.home + members) % self.parts.len() }
+    /// Where the next member goes: home, and once that is full, wherever there are fewest.
+    fn next_shard(&self) -> usize {
+        let members =
+            |shard: usize| self.seats[shard].get().map_or(0, |seat| seat.members.load(Ordering::Relaxed));
+        if members(self.home) < MEMBERS_AT_HOME {
+            return self.home;
+        }
+        (0..self.seats.len()).min_by_key(|shard| members(*shard)).unwrap_or(self.home)
     }
 
-    fn waker(&self, index: usize, slot: usize, id: MemberId) -> Waker {
-        Waker::from(Arc::new(MemberWaker { room: self.me.clone(), index, slot, id }))
+    /// A member has room again, or begins.
+    pub(super) fn wake(&self, shard: usize, slot: usize, id: MemberId) {
+        self.shards.at(shard).push_ready(self.me.clone(), slot, id);
     }
 
-    /// Takes what was published, for the shard of this index. What comes from now on calls it again.
-    pub(super) fn begin_turn(&self, index: usize) -> Option<Turn<C>> {
-        let seat = self.seat(index);
-        seat.is_dirty.store(false, Ordering::Release);
+    /// Takes what was published, for that shard; `None` if nothing was.
+    pub(super) fn begin_turn(&self, shard: usize) -> Option<Turn<C>> {
+        let seat = self.seat(shard);
         let mut part = lock(&seat.part);
         let turn = part.begin(&lock(&self.ring));
         seat.cursor.store(part.cursor(), Ordering::Relaxed);
-        if turn.is_none() {
-            self.progress.notify_waiters();
-        }
         turn
     }
 
-    /// Gives some members their share; `true` once all have it.
-    pub(super) fn serve(&self, index: usize, turn: &mut Turn<C>) -> bool {
-        let seat = self.seat(index);
-        lock(&seat.part).serve(turn, MEMBERS_A_STEP, (&self.ring, &self.audience))
+    /// Serves as many members as `left` says, which it counts down; `true` once the turn is over.
+    pub(super) fn serve(&self, shard: usize, turn: &mut Turn<C>, left: &mut usize) -> bool {
+        let mut part = lock(&self.seat(shard).part);
+        let is_over = part.serve(turn, left, &self.ring);
+        say_goodbye(part);
+        is_over
     }
 
-    /// After a turn: the slow ones wait, or bear what the policy says.
-    pub(super) fn end_turn(&self, index: usize) {
-        let seat = self.seat(index);
-        let Settings { policy, queue_bytes, .. } = self.settings;
-        let mut part = lock(&seat.part);
-        let ready = part.end(
-            (policy, queue_bytes),
-            |slot, id| self.waker(index, slot, id),
-            (&self.ring, &self.audience),
-        );
+    /// After a turn: lets go what nobody needs, and calls the shard again if there is more, behind the other rooms.
+    pub(super) fn end_turn(&self, shard: usize) {
+        let seat = self.seat(shard);
+        seat.is_dirty.store(false, Ordering::Release);
+        let part = lock(&seat.part);
         seat.cursor.store(part.cursor(), Ordering::Relaxed);
         let has_more = self.release(seat, &part);
         drop(part);
-        for (slot, id) in ready {
-            self.shards[index].push_ready(self.me.clone(), slot, id);
-        }
         if has_more {
-            // Behind the other rooms.
-            self.call_shard(index, seat);
+            self.call_shard(shard, seat);
         }
         self.progress.notify_waiters();
     }
 
     /// Gives a member what waits for it; `true` if there is more and it has room.
-    pub(super) fn resume(&self, index: usize, slot: usize, id: MemberId) -> bool {
-        let seat = self.seat(index);
-        lock(&seat.part).resume(slot, id, (&self.ring, &self.audience))
+    pub(super) fn resume(&self, shard: usize, slot: usize, id: MemberId) -> bool {
+        let mut part = lock(&self.seat(shard).part);
+        let has_more = part.resume(slot, id, &self.ring);
+        say_goodbye(part);
+        has_more
     }
 
     /// After members were served out of turn: lets go what nobody needs any more.
-    pub(super) fn release_after(&self, index: usize) {
-        let seat = self.seat(index);
+    pub(super) fn release_after(&self, shard: usize) {
+        let seat = self.seat(shard);
         self.release(seat, &lock(&seat.part));
     }
 
     /// Lets go what nobody needs, and says whether there is more for the part.
     fn release(&self, seat: &Seat<C>, part: &Part<C>) -> bool {
         let mut ring = lock(&self.ring);
-        seat.needs_from.store(part.needs_from().unwrap_or(NOTHING), Ordering::Relaxed);
+        seat.note(part);
         let needed = self.seats().map(|(_, seat)| seat.needs_from.load(Ordering::Relaxed)).min();
         let next = ring.next_seq();
         ring.release(needed.unwrap_or(next).min(next));
         part.len() > 0 && part.cursor() < next
     }
+
+    /// A member leaves, if it hasn't been put out, and everybody else is told.
+    pub(super) fn leave(&self, membership: &Membership<C>, announcement: Option<Publish<C>>) {
+        let seat = self.seat(membership.shard);
+        let mut part = lock(&seat.part);
+        let mut ring = lock(&self.ring);
+        let outlet = part.leave(membership.slot, membership.id, &mut ring);
+        let is_told = announcement.is_some();
+        if let Some(announcement) = announcement {
+            ring.push(announcement);
+        }
+        drop(ring);
+        if outlet.is_some() {
+            self.release(seat, &part);
+        }
+        drop(part);
+        if is_told {
+            self.call_shards();
+        }
+        drop(outlet);
+    }
+
+    /// The shard's runtime has ended: its members get nothing any more, so nothing is kept for them.
+    pub(super) fn dismiss(&self, shard: usize) {
+        let seat = self.seat(shard);
+        let mut part = lock(&seat.part);
+        part.dismiss(&self.ring);
+        seat.is_dirty.store(false, Ordering::Release);
+        self.release(seat, &part);
+        say_goodbye(part);
+        self.progress.notify_waiters();
+    }
+}
+
+/// Whoever was put out is told and dropped, outside the lock: that may end a connection, or call back.
+fn say_goodbye<C: Content>(mut part: MutexGuard<'_, Part<C>>) {
+    let gone = part.take_gone();
+    drop(part);
+    for (outlet, out) in gone {
+        if out == Out::TooSlow {
+            outlet.on_too_slow();
+        }
+    }
+}
+
+impl<C: Content> Seat<C> {
+    /// What the part needs, for everybody to see; under the ring's lock.
+    fn note(&self, part: &Part<C>) {
+        self.needs_from.store(part.needs_from().unwrap_or(NOTHING), Ordering::Relaxed);
+        self.members.store(part.len(), Ordering::Relaxed);
+    }
 }
 
 impl<C: Content> fmt::Debug for Room<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Room").field("members", &self.audience.total()).finish_non_exhaustive()
-    }
-}
-
-/// A look at a room's history, while nothing changes.
-pub struct View<'a, C> {
-    ring: &'a mut Ring<C>,
-}
-
-impl<C: Content> View<'_, C> {
-    /// The newest kept message's offset.
-    pub fn offset(&self) -> u64 {
-        self.ring.offset()
-    }
-
-    /// The history, oldest first.
-    pub fn history(&self) -> impl DoubleEndedIterator<Item = &Arc<Entry<C>>> + ExactSizeIterator {
-        self.ring.history().iter()
-    }
-
-    /// What came after `offset`, oldest first.
-    pub fn after(&self, offset: u64) -> impl DoubleEndedIterator<Item = &Arc<Entry<C>>> + ExactSizeIterator {
-        let history = self.ring.history();
-        history.range(history.partition_point(|entry| entry.stamp().offset <= offset)..)
-    }
-
-    /// Whether [`View::after`] has everything that came after `offset`.
-    pub fn is_complete_after(&self, offset: u64) -> bool {
-        self.ring.is_complete_after(offset)
-    }
-
-    /// Whether the history has everything that was ever published.
-    pub fn is_whole(&self) -> bool {
-        self.ring.is_complete_after(0)
-    }
-
-    /// What the history costs, in bytes.
-    pub fn history_bytes(&self) -> usize {
-        self.ring.history_bytes()
-    }
-}
-
-/// Wakes a member that had no room.
-struct MemberWaker<C: Content> {
-    room: Weak<Room<C>>,
-    index: usize,
-    slot: usize,
-    id: MemberId,
-}
-
-impl<C: Content + 'static> Wake for MemberWaker<C> {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        if let Some(room) = self.room.upgrade() {
-            room.shards[self.index].push_ready(self.room.clone(), self.slot, self.id);
-        }
-    }
-}
-
-/// A place in a room, given up when it is dropped.
-pub struct Membership<C: Content + 'static = crate::proto::Prepared> {
-    room: Arc<Room<C>>,
-    index: usize,
-    slot: usize,
-    id: MemberId,
-    form: Form,
-    is_in: Arc<AtomicBool>,
-}
-
-impl<C: Content + 'static> Membership<C> {
-    /// From now on the member gets what is published.
-    pub fn begin(&self) {
-        self.room.shards[self.index].push_ready(Arc::downgrade(&self.room), self.slot, self.id);
-    }
-
-    /// Publishes to everybody else in the room, in the order of the calls, and returns the message in its place.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropped before it is ready it has published nothing.
-    pub async fn publish(&self, content: impl Into<C>) -> Arc<Entry<C>> {
-        self.room.ready().await;
-        self.publish_now(Publish::new(content.into()))
-    }
-
-    /// The same, whatever the shards have still to deliver; see [`Room::ready`].
-    pub fn publish_now(&self, publish: Publish<C>) -> Arc<Entry<C>> {
-        let mut ring = lock(&self.room.ring);
-        let is_addressed = self.is_in.load(Ordering::Relaxed) && publish.content.is_for(self.form);
-        let entry = self.room.push(&mut ring, publish.by(self.id));
-        if is_addressed {
-            // It is for everybody but its sender.
-            self.room.addressed.fetch_sub(1, Ordering::Relaxed);
-        }
-        drop(ring);
-        self.room.call_shards();
-        entry
-    }
-
-    /// Which member it is.
-    pub fn id(&self) -> MemberId {
-        self.id
-    }
-
-    /// The room.
-    pub fn room(&self) -> &Arc<Room<C>> {
-        &self.room
-    }
-
-    /// Whether the room still counts it among its members: it doesn't if it was too slow, or its outlet was closed.
-    pub fn is_in(&self) -> bool {
-        self.is_in.load(Ordering::Relaxed)
-    }
-
-    /// Leaves, and tells everybody else, in one step.
-    pub fn leave(self, announcement: Publish<C>) {
-        self.give_up(Some(announcement));
-    }
-
-    fn give_up(&self, announcement: Option<Publish<C>>) {
-        let seat = self.room.seat(self.index);
-        let mut part = lock(&seat.part);
-        let mut ring = lock(&self.room.ring);
-        let outlet = if part.get(self.slot, self.id).is_some() {
-            part.remove(self.slot, &ring, &self.room.audience)
-        } else {
-            None
-        };
-        let is_told = announcement.is_some();
-        if let Some(announcement) = announcement {
-            self.room.push(&mut ring, announcement);
-        }
-        drop(ring);
-        if outlet.is_some() {
-            self.room.release(seat, &part);
-        }
-        drop(part);
-        if is_told {
-            self.room.call_shards();
-        }
-        // Outside the locks: it may be the last that holds a connection.
-        drop(outlet);
-    }
-}
-
-impl<C: Content + 'static> Drop for Membership<C> {
-    fn drop(&mut self) {
-        self.give_up(None);
-    }
-}
-
-impl<C: Content + 'static> fmt::Debug for Membership<C> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Membership").field("id", &self.id).finish_non_exhaustive()
+        f.debug_struct("Room").field("settings", &self.settings).finish_non_exhaustive()
     }
 }

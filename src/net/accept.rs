@@ -308,6 +308,31 @@ impl<S: Stream> Pending<S> {
     pub async fn reject(mut self, status: StatusCode, why: &str) -> Result<(), Error> {
         end_with(&mut self.stream, &self.upgrade.reject(status, why), self.timeouts.close).await
     }
+
+    /// As [`Pending::reject`], with more header fields: `WWW-Authenticate`, `Location`, `Retry-After`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Answer`] for a header that the response has already (the request is then answered 500), and
+    /// [`Error::Io`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it is ready it drops the stream.
+    pub async fn reject_with(
+        mut self,
+        status: StatusCode,
+        headers: &HeaderMap,
+        why: &str,
+    ) -> Result<(), Error> {
+        match self.upgrade.reject_with(status, headers, why) {
+            Ok(response) => end_with(&mut self.stream, &response, self.timeouts.close).await,
+            Err(error) => {
+                let _ = end_with(&mut self.stream, &error.response(), self.timeouts.close).await;
+                Err(error.into())
+            }
+        }
+    }
 }
 
 async fn read_request<S: Stream>(stream: &mut S, mut handshake: ServerHandshake) -> Result<Request, Error> {
@@ -315,7 +340,8 @@ async fn read_request<S: Stream>(stream: &mut S, mut handshake: ServerHandshake)
     loop {
         buffer.clear();
         if stream.read_buf(&mut buffer).await? == 0 {
-            return Err(Error::Lost);
+            let has_begun = handshake.has_begun();
+            return Err(if has_begun { RequestError::Unfinished.into() } else { Error::Lost });
         }
         if let Some(request) = handshake.receive(&buffer)? {
             return Ok(request);

@@ -77,7 +77,7 @@ pub(super) struct WriteSide<S> {
     out: proto::Sender,
     /// What the connection's own waker does, once that was needed.
     signal: Option<Arc<Signal<S>>>,
-    /// Tasks that wait for room, or for the queue to be written.
+    /// Who waits for room, or for the queue to be written.
     waiters: Waiters,
     last_ticket: u32,
     /// How many permits are outstanding.
@@ -124,8 +124,33 @@ pub(super) enum Urgency {
     Fed,
 }
 
-/// Tasks that wait, each under its ticket; `None` while there are none.
-type Waiters = Option<Box<Vec<(Ticket, Waker)>>>;
+/// What became of a message that was to be sent at once.
+pub(super) enum Sent {
+    Queued,
+    /// There is no room for it.
+    Full,
+    /// It can't be sent at all. Boxed, since it hardly ever is there.
+    Refused(Box<Error>),
+}
+
+impl Sent {
+    #[cold]
+    fn refused(error: Error) -> Self {
+        Self::Refused(Box::new(error))
+    }
+}
+
+/// Who waits; `None` while nobody does.
+type Waiters = Option<Box<Waiting>>;
+
+#[derive(Default)]
+struct Waiting {
+    /// Tasks, each under its ticket. They may be woken too early.
+    tasks: Vec<(Ticket, Waker)>,
+    /// Who sends batches. Woken before everything is written they would only find the socket full again, and two of
+    /// them would wake each other for ever.
+    batches: Vec<Waker>,
+}
 
 /// A task's place among the waiters.
 pub(super) type Ticket = NonZeroU32;
@@ -142,13 +167,14 @@ impl Wakes {
             wake_all(*waiters);
         }
     }
-}
 
-impl Wakes {
     /// These and those.
     fn join(&mut self, more: Self) {
         match (&mut self.0, more.0) {
-            (Some(these), Some(those)) => these.extend(*those),
+            (Some(these), Some(those)) => {
+                these.tasks.extend(those.tasks);
+                these.batches.extend(those.batches);
+            }
             (none @ None, those) => *none = those,
             (Some(_), None) => {}
         }
@@ -156,8 +182,8 @@ impl Wakes {
 }
 
 #[cold]
-fn wake_all(waiters: Vec<(Ticket, Waker)>) {
-    for (_, waker) in waiters {
+fn wake_all(Waiting { tasks, batches }: Waiting) {
+    for waker in tasks.into_iter().map(|(_, waker)| waker).chain(batches) {
         waker.wake();
     }
 }
@@ -270,11 +296,7 @@ impl<S: Stream> Connection<S> {
         let may_wait = match urgency {
             Urgency::Now => false,
             Urgency::Deferred | Urgency::Fed => true,
-            Urgency::ByTask => {
-                self.has_input.load(Ordering::Relaxed)
-                    && write.reader_task.is_some()
-                    && write.reader_task == task::try_id()
-            }
+            Urgency::ByTask => self.is_reading(&write),
         };
         if may_wait && write.out.queued_bytes() < MAX_DEFERRED_BYTES {
             drop(write);
@@ -289,30 +311,36 @@ impl<S: Stream> Connection<S> {
         wakes.wake();
     }
 
-    /// Queues a message if there is room; it comes back if there isn't.
+    /// Whether we are in the task of a reader that has more input.
+    fn is_reading(&self, write: &WriteSide<S>) -> bool {
+        self.has_input.load(Ordering::Relaxed)
+            && write.reader_task.is_some()
+            && write.reader_task == task::try_id()
+    }
+
+    /// Takes a message and queues it, if there is room; it stays where it is if there isn't.
+    ///
+    /// Not by `try_submit`, and the answer fits into two registers: what goes through memory here, a closure's
+    /// captures or an error that isn't there, is moved for every message.
     #[inline(always)]
-    pub(super) fn try_send_now(
-        &self,
-        message: Message,
-        urgency: Urgency,
-    ) -> Result<(), TrySendError<Message>> {
-        // By hand, not by `try_submit`: a closure here costs every message two moves.
+    pub(super) fn try_send_from(&self, message: &mut Option<Message>, urgency: Urgency) -> Sent {
         let mut write = self.lock();
         if let Err(error) = write.check() {
-            return Err(TrySendError::Refused(error));
+            return Sent::refused(error);
         }
         if !write.has_room(&self.settings.limits) {
-            return Err(TrySendError::Full(message));
+            return Sent::Full;
         }
+        let Some(message) = message.take() else { return Sent::Queued };
         if let Err(error) = write.out.send(message) {
-            return Err(TrySendError::Refused(error.into()));
+            return Sent::refused(error.into());
         }
         self.after_encode(write, urgency);
-        Ok(())
+        Sent::Queued
     }
 
     /// Puts the connection on the flusher's list.
-    fn list(&self) {
+    pub(super) fn list(&self) {
         // Looked at first: a write to what is true already would cost every deferred message an atomic.
         if !self.is_listed.load(Ordering::Acquire) && !self.is_listed.swap(true, Ordering::AcqRel) {
             self.helpers.flush_soon(self.weak());
@@ -345,6 +373,8 @@ impl<S: Stream> Connection<S> {
         self.has_output.store(true, Ordering::Release);
         let before = write.out.written_total();
         let result = self.poll_write_out(write);
+        // A waiter that is woken looks again and may come back here: without progress two would wake each other.
+        let has_progress = result.is_ready() || write.out.written_total() > before;
         match result {
             Poll::Ready(Ok(())) => {
                 write.clocks.unblock();
@@ -353,8 +383,16 @@ impl<S: Stream> Connection<S> {
             Poll::Ready(Err(error)) => return self.fail_locked(write, Failure::from(&error)),
             Poll::Pending => self.on_blocked(write, before),
         }
-        let may_wake = write.out.queued_bytes() == 0 || write.has_room_in_bytes(&self.settings.limits);
-        if may_wake { Wakes(std::mem::take(&mut write.waiters)) } else { Wakes::default() }
+        if !has_progress {
+            // Whoever waits has seen all that there is to see.
+            Wakes::default()
+        } else if write.out.queued_bytes() == 0 {
+            Wakes(write.waiters.take())
+        } else if write.has_room_in_bytes(&self.settings.limits) {
+            write.take_tasks()
+        } else {
+            Wakes::default()
+        }
     }
 
     fn poll_write_out(&self, write: &mut WriteSide<S>) -> Poll<std::io::Result<()>> {
@@ -435,7 +473,9 @@ impl<S: Stream> Connection<S> {
                 write.want_shutdown();
             }
         }
-        self.has_output.store(true, Ordering::Release);
+        if write.out.queued_bytes() > 0 || write.shutdown == Shutdown::Wanted {
+            self.has_output.store(true, Ordering::Release);
+        }
         drop(write);
         waiting.wake();
     }
@@ -458,15 +498,16 @@ impl<S: Stream> Connection<S> {
         }
         self.has_failed.store(true, Ordering::Release);
         self.has_output.store(false, Ordering::Release);
+        if let Some(reader) = self.reader.take() {
+            // It waits for nothing any more, in no place among the others: any ticket does.
+            write.waiters.get_or_insert_default().tasks.push((Ticket::MIN, reader));
+        }
         Wakes(std::mem::take(&mut write.waiters))
     }
 
-    /// Frees the socket, with a reset if the peer didn't take what it should have.
-    pub(super) fn free(&self, failure: Failure, is_abort: bool) {
+    /// Frees the socket.
+    pub(super) fn free(&self, failure: Failure) {
         let mut write = self.lock();
-        if let (Some(transport), true) = (&write.transport, is_abort) {
-            transport.abort();
-        }
         let transport = write.transport.take();
         let wakes = self.fail_locked(&mut write, failure);
         drop(write);
@@ -510,6 +551,25 @@ impl<S> WriteSide<S> {
         self.out.queued_bytes() + self.permits as usize * PERMIT_BYTES <= limits.max_queued_bytes
     }
 
+    /// The tasks among those that wait.
+    fn take_tasks(&mut self) -> Wakes {
+        match &mut self.waiters {
+            Some(waiting) if !waiting.batches.is_empty() => {
+                let tasks = std::mem::take(&mut waiting.tasks);
+                Wakes((!tasks.is_empty()).then(|| Box::new(Waiting { tasks, batches: Vec::new() })))
+            }
+            waiters => Wakes(waiters.take()),
+        }
+    }
+
+    /// Registers somebody who has a batch to send.
+    fn wait_with_batch(&mut self, waker: &Waker) {
+        let batches = &mut self.waiters.get_or_insert_default().batches;
+        if !batches.iter().any(|other| other.will_wake(waker)) {
+            batches.push(waker.clone());
+        }
+    }
+
     fn want_shutdown(&mut self) {
         if self.shutdown == Shutdown::No {
             self.shutdown = Shutdown::Wanted;
@@ -518,7 +578,7 @@ impl<S> WriteSide<S> {
 
     /// Registers a task that waits; `ticket` is its place, kept from one poll to the next.
     fn wait(&mut self, cx: &Context<'_>, ticket: &mut Option<Ticket>) {
-        let waiters = self.waiters.get_or_insert_default();
+        let waiters = &mut self.waiters.get_or_insert_default().tasks;
         let id = *ticket.get_or_insert_with(|| {
             // After 2^32 waits the numbers come again: one that still stands is passed over.
             loop {

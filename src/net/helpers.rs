@@ -8,6 +8,7 @@
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
@@ -22,6 +23,9 @@ use super::error::Error;
 pub(super) trait Watched: Send + Sync {
     /// Writes what is queued.
     fn flush_late(&self);
+
+    /// Ends the connection: its stream is broken.
+    fn abandon(&self);
 
     /// Acts on what is due at `now` and says when to look again, if this look was the awaited one.
     fn look(&self, now: Millis) -> Option<Millis>;
@@ -158,28 +162,26 @@ impl Future for Work {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let helpers = self.retire.helpers.clone();
-        loop {
-            flush_all(&helpers);
-            let next = look_at_due(&helpers);
-            if let Some(at) = next {
-                let deadline = helpers.epoch + Duration::from_millis(at);
-                let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
-                if sleep.deadline() != deadline {
-                    sleep.as_mut().reset(deadline);
-                }
-                if sleep.as_mut().poll(cx).is_ready() {
-                    continue;
-                }
+        flush_all(&helpers);
+        let next = look_at_due(&helpers);
+        let mut is_due = false;
+        if let Some(at) = next {
+            let deadline = helpers.epoch + Duration::from_millis(at);
+            let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+            if sleep.deadline() != deadline {
+                sleep.as_mut().reset(deadline);
             }
-            let mut shared = helpers.lock();
-            let is_idle = shared.to_flush.is_empty() && shared.looks.peek().map(|look| look.at) == next;
-            if is_idle {
-                if shared.waker.as_ref().is_none_or(|waker| !waker.will_wake(cx.waker())) {
-                    shared.waker = Some(cx.waker().clone());
-                }
-                return Poll::Pending;
-            }
+            is_due = sleep.as_mut().poll(cx).is_ready();
         }
+        let mut shared = helpers.lock();
+        if is_due || !shared.to_flush.is_empty() || shared.looks.peek().map(|look| look.at) != next {
+            drop(shared);
+            // A stream may want to be asked again and again: in between others run.
+            cx.waker().wake_by_ref();
+        } else if shared.waker.as_ref().is_none_or(|waker| !waker.will_wake(cx.waker())) {
+            shared.waker = Some(cx.waker().clone());
+        }
+        Poll::Pending
     }
 }
 
@@ -187,9 +189,18 @@ fn flush_all(helpers: &Helpers) {
     let to_flush = std::mem::take(&mut helpers.lock().to_flush);
     for connection in to_flush {
         if let Some(connection) = connection.upgrade() {
-            connection.flush_late();
+            guarded(&*connection, |connection| connection.flush_late());
         }
     }
+}
+
+/// A user's stream may panic. That ends its connection, and not the helpers of all others.
+fn guarded<R: Default>(connection: &dyn Watched, act: impl FnOnce(&dyn Watched) -> R) -> R {
+    // What a panic leaves half done of the connection is given up as a whole.
+    catch_unwind(AssertUnwindSafe(|| act(connection))).unwrap_or_else(|_| {
+        let _ = catch_unwind(AssertUnwindSafe(|| connection.abandon()));
+        R::default()
+    })
 }
 
 /// Looks at every connection whose time has come and returns when the next one's comes.
@@ -205,7 +216,7 @@ fn look_at_due(helpers: &Helpers) -> Option<Millis> {
             shared.looks.pop().expect("it was just there")
         };
         let Some(connection) = look.connection.upgrade() else { continue };
-        if let Some(at) = connection.look(now) {
+        if let Some(at) = guarded(&*connection, |connection| connection.look(now)) {
             helpers.look_at(at.max(now + 1), look.connection);
         }
     }
@@ -273,6 +284,8 @@ mod tests {
 
     impl Watched for Connection {
         fn flush_late(&self) {}
+
+        fn abandon(&self) {}
 
         fn look(&self, _: Millis) -> Option<Millis> {
             None

@@ -22,6 +22,9 @@ use super::transport::{self, ReadInto, Stream};
 /// After so many reads without a message a poll ends, so that a peer that floods us doesn't keep the worker.
 const MAX_READS_A_POLL: u32 = 4;
 
+/// After so many pieces that nobody wants a poll of the closing handshake ends.
+const MAX_DROPPED_A_POLL: u32 = 128;
+
 /// What reads a connection.
 pub(super) struct Reader<S: Stream> {
     connection: Arc<Connection<S>>,
@@ -56,6 +59,8 @@ enum End {
     Close(Option<CloseFrame>),
     /// Otherwise, after the peer's Close or without one.
     Failed(Failure, Option<CloseFrame>),
+    /// So too, and the stream of messages has said so.
+    Told(Failure, Option<CloseFrame>),
 }
 
 /// How messages are wanted.
@@ -109,43 +114,62 @@ impl<S: Stream> Reader<S> {
     /// The peer's Close frame, if one with a code has come.
     pub(super) fn close_frame(&self) -> Option<&CloseFrame> {
         match self.end.as_deref()? {
-            End::Close(frame) | End::Failed(_, frame) => frame.as_ref(),
+            End::Close(frame) | End::Failed(_, frame) | End::Told(_, frame) => frame.as_ref(),
         }
     }
 
     /// The next message; `None` after the peer's Close.
-    #[inline]
+    #[inline(always)]
     pub(super) fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Message>, Error>> {
-        // A peer that floods us must not keep the worker.
-        let Poll::Ready(budget) = task::coop::poll_proceed(cx) else { return self.out_of_budget() };
         if self.tracks_task {
             self.set_task();
         }
-        // The common case, kept short: the message came with others and is decoded already.
-        let message = match self.proto.next_decoded() {
+        // The common case, kept short: the message came with others and is decoded already. Together they cost the
+        // task's budget one unit.
+        match self.proto.next_decoded() {
             Some(message) => {
                 if !self.proto.has_decoded() {
                     self.on_decoded();
                 }
-                message
+                Poll::Ready(Ok(Some(message)))
             }
-            None => match ready!(self.poll_undecoded(cx)) {
-                Ok(Some(message)) => message,
-                ended => return Poll::Ready(ended),
-            },
-        };
-        budget.made_progress();
-        Poll::Ready(Ok(Some(message)))
+            None => self.poll_undecoded(cx),
+        }
+    }
+
+    /// The next message as an item of a stream, which ends after one error.
+    pub(super) fn poll_item(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Message, Error>>> {
+        if let Some(End::Told(..)) = self.end.as_deref() {
+            return Poll::Ready(None);
+        }
+        let received = ready!(self.poll_message(cx));
+        if let (Err(_), Some(end)) = (&received, self.end.as_deref_mut())
+            && let End::Failed(failure, frame) = end
+        {
+            *end = End::Told(*failure, frame.take());
+        }
+        Poll::Ready(received.transpose())
     }
 
     /// The last of the messages that were decoded ahead is out.
-    #[inline]
+    #[inline(never)]
     fn on_decoded(&mut self) {
         self.is_used_up = self.input.is_empty();
         self.on_message();
     }
 
+    #[inline(never)]
     fn poll_undecoded(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Message>, Error>> {
+        // A peer that floods us must not keep the worker.
+        let Poll::Ready(budget) = task::coop::poll_proceed(cx) else { return self.out_of_budget() };
+        let polled = self.poll_next(cx);
+        if polled.is_ready() {
+            budget.made_progress();
+        }
+        polled
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Message>, Error>> {
         loop {
             if self.is_used_up && self.end.is_none() {
                 ready!(self.poll_fill(cx));
@@ -203,7 +227,9 @@ impl<S: Stream> Reader<S> {
             match self.end.as_deref() {
                 None => {}
                 Some(End::Close(_)) => return Poll::Ready(Ok(None)),
-                Some(End::Failed(failure, _)) => return Poll::Ready(Err((*failure).into())),
+                Some(End::Failed(failure, _) | End::Told(failure, _)) => {
+                    return Poll::Ready(Err((*failure).into()));
+                }
             }
             if !self.is_used_up {
                 match self.decode(delivery) {
@@ -265,7 +291,11 @@ impl<S: Stream> Reader<S> {
 
     fn on_control(&mut self, event: Event) {
         match event {
-            Event::Ping(_) => self.connection.answer(&event),
+            Event::Ping(_) => {
+                self.connection.answer(&event);
+                // A message may come next, and whoever receives it may take his time.
+                self.connection.list();
+            }
             Event::Pong(payload) => self.connection.on_pong(&payload),
             Event::Close(_) => {
                 self.connection.answer(&event);
@@ -340,7 +370,9 @@ impl<S: Stream> Reader<S> {
     }
 
     fn on_end_of_stream(&mut self, failure: Failure) {
-        self.connection.free(failure, false);
+        // If we gave the peer up, that is why the stream ends.
+        let failure = self.connection.failure().unwrap_or(failure);
+        self.connection.free(failure);
         self.half = None;
         self.is_finished = true;
         self.end(End::Failed(failure, None));
@@ -395,14 +427,25 @@ impl<S: Stream> Reader<S> {
 
     /// Closes: reads and drops what still comes until the peer's Close and the end of the stream.
     pub(super) fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        let mut events = 0;
         while self.end.is_none() {
+            if events == MAX_DROPPED_A_POLL {
+                // While there is always something to read, nobody else looks whether a deadline has passed.
+                if let Some(failure) = self.connection.failure() {
+                    self.end(End::Failed(failure, None));
+                    break;
+                }
+                cx.waker().wake_by_ref();
+                return self.out_of_budget();
+            }
+            events += 1;
             // An error is the end too, and is told below.
             let _ = ready!(self.poll_event(cx, Delivery::Pieces));
         }
         ready!(self.poll_drain(cx));
         Poll::Ready(match self.end.as_deref() {
             Some(End::Failed(Failure::Closed, _) | End::Close(_)) | None => Ok(()),
-            Some(End::Failed(failure, _)) => Err((*failure).into()),
+            Some(End::Failed(failure, _) | End::Told(failure, _)) => Err((*failure).into()),
         })
     }
 
@@ -425,11 +468,7 @@ impl<S: Stream> Reader<S> {
             }
             reads += 1;
             self.connection.reader.register(cx.waker());
-            if let Some(failure) = self.connection.failure() {
-                if let Some(End::Close(frame)) = self.end.as_deref_mut() {
-                    let frame = frame.take();
-                    self.end(End::Failed(failure, frame));
-                }
+            if self.adopt_failure() {
                 break Poll::Ready(());
             }
             let into = ReadInto::Buffer(buffer.room());
@@ -438,7 +477,10 @@ impl<S: Stream> Reader<S> {
                 None => self.connection.poll_read_other(into),
             };
             match read {
-                Poll::Ready(Ok(0) | Err(_)) => break Poll::Ready(()),
+                Poll::Ready(Ok(0) | Err(_)) => {
+                    self.adopt_failure();
+                    break Poll::Ready(());
+                }
                 Poll::Ready(Ok(_)) => {}
                 Poll::Pending => break Poll::Pending,
             }
@@ -449,21 +491,46 @@ impl<S: Stream> Reader<S> {
         Poll::Ready(())
     }
 
+    /// Whether the connection failed, which then is its end although the peer has sent a Close.
+    fn adopt_failure(&mut self) -> bool {
+        let Some(failure) = self.connection.failure() else { return false };
+        if let Some(End::Close(frame)) = self.end.as_deref_mut() {
+            let frame = frame.take();
+            self.end(End::Failed(failure, frame));
+        }
+        true
+    }
+
     /// Frees the socket.
     fn finish(&mut self) {
-        self.connection.free(Failure::Closed, false);
+        self.connection.free(Failure::Closed);
         self.half = None;
         self.is_finished = true;
     }
 
     /// What is left of the connection when its reader is dropped: a Close if there was none, then its end.
     fn poll_wind_up(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        // Before the senders are counted: the last of them to go wakes us.
+        self.connection.reader.register(cx.waker());
         // While there are senders, what they send is still wanted.
         if self.end.is_none() && self.connection.senders.load(std::sync::atomic::Ordering::Acquire) == 0 {
             // It may be closed already, or have failed; then that is the end to wait for.
             let _ = self.connection.close(Some(&CloseFrame::from(CloseCode::GOING_AWAY)));
         }
         self.poll_close(cx).map(drop)
+    }
+}
+
+/// Waits for the next message.
+#[must_use = "futures do nothing unless polled"]
+pub(super) struct NextMessage<'a, S: Stream>(pub(super) &'a mut Reader<S>);
+
+impl<S: Stream> Future for NextMessage<'_, S> {
+    type Output = Result<Option<Message>, Error>;
+
+    #[inline(always)]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Option<Message>, Error>> {
+        self.0.poll_message(cx)
     }
 }
 
@@ -484,7 +551,6 @@ impl<S: Stream> Drop for Reader<S> {
             }
             return;
         }
-        self.is_finished = true;
         let limits = self.connection.settings.limits;
         let mut rest = Self {
             connection: self.connection.clone(),

@@ -18,12 +18,14 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures_core::Stream as _;
+use futures_sink::Sink as _;
 use tokio::time::{Instant, Sleep};
 
 use super::connect::Connector;
 use super::error::Error;
 use super::websocket::WebSocket;
 use crate::handshake::Negotiated;
+use crate::proto::CloseFrame;
 use queue::Queue;
 use sending::{Hold, Open};
 
@@ -104,6 +106,8 @@ pub struct Reconnecting {
     was_connected: bool,
     /// Whether we have begun to close, so that whatever comes is the end.
     is_closing: bool,
+    /// The Close that goes out once the queue has.
+    farewell: Option<Option<CloseFrame>>,
     run: Run,
     last_cause: Option<Arc<Cause>>,
 }
@@ -147,13 +151,14 @@ impl Reconnecting {
             state: State::Due,
             was_connected: false,
             is_closing: false,
+            farewell: None,
             run: Run::default(),
             last_cause: None,
         }
     }
 
     /// Goes on until something happens, and says what; `None` once the client was closed, by us or by the server with
-    /// 1000.
+    /// 1000, and the closing handshake is done.
     ///
     /// # Errors
     ///
@@ -182,11 +187,22 @@ impl Reconnecting {
                         open.hold = Hold::Released;
                     }
                     // If it fails, the reader says why.
-                    let _ = open.poll_send_queue(cx, &mut self.queue);
+                    if open.poll_send_queue(cx, &mut self.queue).is_ready()
+                        && let Some(frame) = self.farewell.take()
+                    {
+                        let _ = open.ws.sender().close(frame);
+                    }
                     let cause = match ready!(Pin::new(&mut open.ws).poll_next(cx)) {
                         Some(Ok(message)) => return Poll::Ready(Ok(Some(Event::Message(message)))),
                         Some(Err(error)) => Cause::Failed(error),
-                        None => Cause::Closed(open.ws.close_frame().cloned()),
+                        None => {
+                            let cause = Cause::Closed(open.ws.close_frame().cloned());
+                            let is_end = self.is_closing || (self.options.classify)(&cause) == Verdict::End;
+                            // Whoever ends with us may end the process too: not before the server has our answer.
+                            let closed =
+                                if is_end { ready!(Pin::new(&mut open.ws).poll_close(cx)) } else { Ok(()) };
+                            closed.map_or_else(Cause::Failed, |()| cause)
+                        }
                     };
                     return Poll::Ready(self.on_disconnected(cause));
                 }

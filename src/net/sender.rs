@@ -9,10 +9,11 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use futures_sink::Sink;
+use tokio::task;
 
 use crate::proto::{Batch, CloseFrame, Kind, Message, Piece, Prepared};
 
-use super::connection::{Connection, Outlet, Ticket, Urgency};
+use super::connection::{Connection, Outlet, Sent, Ticket, Urgency};
 use super::error::{Error, TrySendError};
 use super::transport::Stream;
 
@@ -92,6 +93,7 @@ impl Sender {
     }
 
     async fn send_by(&self, message: Message, urgency: Urgency) -> Result<(), Error> {
+        take_turns(urgency).await;
         let mut message = message;
         loop {
             match self.outlet.try_send(message, urgency) {
@@ -117,6 +119,7 @@ impl Sender {
     }
 
     pub(super) async fn send_prepared_by(&self, prepared: &Prepared, urgency: Urgency) -> Result<(), Error> {
+        take_turns(urgency).await;
         loop {
             match self.outlet.try_send_prepared(prepared, urgency) {
                 Ok(()) => return Ok(()),
@@ -190,6 +193,7 @@ impl Sender {
     }
 
     pub(super) async fn reserve_by(&self, urgency: Urgency) -> Result<Permit<'_>, Error> {
+        take_turns(urgency).await;
         Wait::new(&*self.outlet, |outlet, cx, ticket| outlet.poll_reserve(cx, ticket)).done().await?;
         Ok(Permit { outlet: &*self.outlet, urgency })
     }
@@ -206,7 +210,7 @@ impl Sender {
     /// Dropped before it is ready it has begun nothing.
     pub async fn begin(&self, kind: Kind) -> Result<MessageWriter<'_>, Error> {
         Wait::new(&*self.outlet, |outlet, cx, ticket| outlet.poll_begin(cx, ticket)).done().await?;
-        Ok(MessageWriter { outlet: &*self.outlet, kind, is_finished: false })
+        Ok(MessageWriter { outlet: &*self.outlet, kind, is_halfway: false })
     }
 
     /// Waits until everything that was queued before is written.
@@ -393,7 +397,8 @@ impl Drop for Permit<'_> {
 
 /// A message on its way out in pieces, from [`Sender::begin`].
 ///
-/// Dropped before it is finished it closes the connection with 1011: the peer must not take a part for the whole.
+/// Dropped after its first piece and before its last it closes the connection with 1011: the peer must not take a part
+/// for the whole.
 ///
 /// ```
 /// # use switchboard::{Error, Kind, Role, WebSocket};
@@ -413,7 +418,8 @@ impl Drop for Permit<'_> {
 pub struct MessageWriter<'a> {
     outlet: &'a dyn Outlet,
     kind: Kind,
-    is_finished: bool,
+    /// Whether the peer has a part of the message, and not the end.
+    is_halfway: bool,
 }
 
 impl MessageWriter<'_> {
@@ -439,25 +445,26 @@ impl MessageWriter<'_> {
     ///
     /// # Cancel safety
     ///
-    /// Dropped before it is ready the message is unfinished, which closes the connection.
+    /// Dropped before it is ready the message is unfinished, which closes the connection if a piece of it was sent.
     pub async fn finish(mut self, part: impl Into<Message>) -> Result<(), Error> {
-        self.send_piece(part.into(), true).await?;
-        self.is_finished = true;
-        Ok(())
+        self.send_piece(part.into(), true).await
     }
 
     async fn send_piece(&mut self, part: Message, is_final: bool) -> Result<(), Error> {
         if part.kind() != self.kind {
             return Err(crate::proto::SendError::MessageUnfinished.into());
         }
+        take_turns(Urgency::Now).await;
         Wait::new(self.outlet, |outlet, cx, ticket| outlet.poll_room_for_piece(cx, ticket)).done().await?;
-        self.outlet.send_piece(Piece { part, is_final })
+        self.outlet.send_piece(Piece { part, is_final })?;
+        self.is_halfway = !is_final;
+        Ok(())
     }
 }
 
 impl Drop for MessageWriter<'_> {
     fn drop(&mut self) {
-        if !self.is_finished && !self.outlet.is_closed() {
+        if self.is_halfway && !self.outlet.is_closed() {
             let frame =
                 CloseFrame::new(crate::proto::CloseCode::INTERNAL_ERROR, "a message was given up halfway");
             let _ = self.outlet.close(frame.ok().as_ref());
@@ -483,20 +490,13 @@ impl<'a, S: Stream> SendMessage<'a, S> {
     }
 
     #[cold]
-    fn poll_full(&mut self, cx: &Context<'_>, mut message: Message) -> Poll<Result<(), Error>> {
+    fn poll_full(&mut self, cx: &Context<'_>) -> Poll<Result<(), Error>> {
         loop {
-            match self.connection.poll_room(cx, &mut self.ticket) {
-                Poll::Ready(Ok(())) => {}
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Pending => {
-                    self.message = Some(message);
-                    return Poll::Pending;
-                }
-            }
-            match self.connection.try_send_now(message, self.urgency) {
-                Ok(()) => return Poll::Ready(Ok(())),
-                Err(TrySendError::Refused(error)) => return Poll::Ready(Err(error)),
-                Err(TrySendError::Full(back)) => message = back,
+            ready!(self.connection.poll_room(cx, &mut self.ticket))?;
+            match self.connection.try_send_from(&mut self.message, self.urgency) {
+                Sent::Queued => return Poll::Ready(Ok(())),
+                Sent::Refused(error) => return Poll::Ready(Err(*error)),
+                Sent::Full => {}
             }
         }
     }
@@ -507,11 +507,15 @@ impl<S: Stream> Future for SendMessage<'_, S> {
 
     #[inline(always)]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        let message = self.message.take().expect("a future isn't polled after it was ready");
-        match self.connection.try_send_now(message, self.urgency) {
-            Ok(()) => Poll::Ready(Ok(())),
-            Err(TrySendError::Refused(error)) => Poll::Ready(Err(error)),
-            Err(TrySendError::Full(message)) => self.poll_full(cx, message),
+        if self.urgency == Urgency::Now {
+            // As `take_turns`.
+            ready!(task::coop::poll_proceed(cx)).made_progress();
+        }
+        let Self { connection, message, urgency, .. } = &mut *self;
+        match connection.try_send_from(message, *urgency) {
+            Sent::Queued => Poll::Ready(Ok(())),
+            Sent::Refused(error) => Poll::Ready(Err(*error)),
+            Sent::Full => self.poll_full(cx),
         }
     }
 }
@@ -522,6 +526,14 @@ impl<S: Stream> Drop for SendMessage<'_, S> {
         if let Some(ticket) = self.ticket {
             self.connection.stop_waiting(ticket);
         }
+    }
+}
+
+/// Spends a unit of the task's budget, so that a loop which only sends doesn't keep the worker from others. What is
+/// deferred costs none: its reader spends one for each message that it answers.
+async fn take_turns(urgency: Urgency) {
+    if matches!(urgency, Urgency::Now | Urgency::ByTask) {
+        task::coop::consume_budget().await;
     }
 }
 

@@ -74,6 +74,8 @@ impl<S: Stream> Transport<S> {
                 match slices {
                     [one] => stream.poll_write(cx, one),
                     many if stream.is_write_vectored() => stream.poll_write_vectored(cx, many),
+                    // Not joined: what the stream doesn't take of it would be copied again and again.
+                    [first, ..] if first.len() >= MAX_JOINED_BYTES => stream.poll_write(cx, first),
                     many => stream.poll_write(cx, &many.concat_front()),
                 }
             }),
@@ -161,18 +163,20 @@ fn unconstrained<T>(waker: &Waker, poll: impl FnMut(&mut Context<'_>) -> Poll<T>
     pin!(tokio::task::coop::unconstrained(std::future::poll_fn(poll))).poll(&mut Context::from_waker(waker))
 }
 
+/// How much is joined for such a stream: a TLS record's worth.
+const MAX_JOINED_BYTES: usize = 16 << 10;
+
 /// For a stream that takes only one slice at a time.
 trait ConcatFront {
     fn concat_front(&self) -> Vec<u8>;
 }
 
 impl ConcatFront for [IoSlice<'_>] {
-    /// The first 16 KiB, a TLS record's worth, or the first slice alone if that is longer.
+    /// As many whole slices as `MAX_JOINED_BYTES` hold, the first in any case.
     fn concat_front(&self) -> Vec<u8> {
-        const MAX_JOINED: usize = 16 << 10;
         let mut joined = Vec::new();
         for slice in self {
-            if !joined.is_empty() && joined.len() + slice.len() > MAX_JOINED {
+            if !joined.is_empty() && joined.len() + slice.len() > MAX_JOINED_BYTES {
                 break;
             }
             joined.extend_from_slice(slice);

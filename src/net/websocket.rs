@@ -18,7 +18,7 @@ use super::config::Config;
 use super::connection::{Connection, Settings, Urgency};
 use super::error::{Error, TrySendError};
 use super::helpers::Helpers;
-use super::reader::Reader;
+use super::reader::{NextMessage, Reader};
 use super::sender::{MessageWriter, Permit, SendMessage, Sender};
 use super::transport::{self, Stream};
 
@@ -127,11 +127,13 @@ impl<S: Stream> WebSocket<S> {
     /// Nothing is lost if it is dropped before it is ready.
     #[inline(always)]
     pub fn recv(&mut self) -> impl Future<Output = Result<Option<Message>, Error>> + Send {
-        // Not an `async fn`: that moves every message once more.
-        poll_fn(|cx| self.halves.reader.poll_message(cx))
+        // Neither an `async fn`, which moves every message once more, nor a `poll_fn`, which isn't always inlined.
+        NextMessage(&mut self.halves.reader)
     }
 
     /// Receives the next piece of a message as its bytes arrive: text checked, compressed data inflated.
+    ///
+    /// While more than 256 compressed messages are under way in the process, those past that number come whole.
     ///
     /// # Errors
     ///
@@ -301,12 +303,12 @@ impl<S: Stream> std::fmt::Debug for WebSocket<S> {
     }
 }
 
-/// Ends after the peer's Close, or with an error.
+/// Ends after the peer's Close, or after one error.
 impl<S: Stream> MessageStream for WebSocket<S> {
     type Item = Result<Message, Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.halves.reader.poll_message(cx).map(Result::transpose)
+        self.halves.reader.poll_item(cx)
     }
 }
 
@@ -422,12 +424,12 @@ impl<S: Stream> std::fmt::Debug for Receiver<S> {
     }
 }
 
-/// Ends after the peer's Close, or with an error.
+/// Ends after the peer's Close, or after one error.
 impl<S: Stream> MessageStream for Receiver<S> {
     type Item = Result<Message, Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.reader.poll_message(cx).map(Result::transpose)
+        self.reader.poll_item(cx)
     }
 }
 

@@ -162,15 +162,15 @@ impl Assembly {
         self.is_input_complete = true;
     }
 
-    /// Inflates what the inflater still holds; in pieces no more than a piece.
+    /// Inflates what the inflater still holds; in pieces no more than a piece, unless the codec can't wait.
     pub(super) fn finish_inflating(
         &mut self,
         inflate: &mut Decompressor,
         limits: &Bounds,
         in_pieces: bool,
     ) -> Result<(), ProtocolError> {
-        while !self.is_inflated && (!(in_pieces || self.is_in_pieces) || self.buffer.len() < MAX_PIECE_BYTES)
-        {
+        let at_once = !(in_pieces || self.is_in_pieces) || !inflate.may_pause();
+        while !self.is_inflated && (at_once || self.buffer.len() < MAX_PIECE_BYTES) {
             let room = self.inflate_room(limits);
             let finished = inflate.finish(&mut self.buffer, room);
             self.on_inflated(limits)?;

@@ -22,8 +22,11 @@ pub(super) struct Batch {
 /// The most that messages share; keeping one of them keeps no more than this.
 const MAX_SHARED_BYTES: usize = 4 << 10;
 
-/// A payload longer than this has an allocation of its own.
-const MAX_SMALL_BYTES: usize = 1 << 10;
+/// A payload longer than this has an allocation of its own, which then costs less than the copying.
+const MAX_SMALL_BYTES: usize = 512;
+
+/// The most messages that are decoded ahead.
+const MAX_MESSAGES: usize = 32;
 
 impl Batch {
     #[cfg(feature = "net")]
@@ -46,15 +49,13 @@ impl Batch {
         Some(super::assembly::message(frame.kind, payload))
     }
 
-    /// Decodes the messages at the front of `input`, if the first one is small and not alone.
+    /// Decodes the messages at the front of `input`, if the `first` one is small and not alone.
     #[inline]
-    pub(super) fn fill(&mut self, limits: &Bounds, input: &mut &mut [u8]) {
-        let role = limits.role;
+    pub(super) fn fill(&mut self, first: WholeFrame, limits: &Bounds, input: &mut &mut [u8]) {
         let max_bytes = MAX_SMALL_BYTES.min(limits.max_message_bytes);
         let max_bytes = limits.max_frame_bytes.min(max_bytes as u64) as usize;
-        let Some(first) = WholeFrame::parse(input, role) else { return };
         if first.payload_bytes <= max_bytes && first.len() * 2 <= input.len() {
-            let decoded = decode(role, max_bytes, input);
+            let decoded = decode(limits.role, max_bytes, input);
             self.frames = Bytes::copy_from_slice(take(input, decoded));
         }
     }
@@ -63,23 +64,28 @@ impl Batch {
 /// Unmasks and checks whole small frames at the front of `input`, and returns how many bytes they are.
 #[inline(never)]
 fn decode(role: Role, max_bytes: usize, input: &mut [u8]) -> usize {
-    let mut decoded = 0;
-    let mut rest = &mut *input;
-    while let Some(frame) = WholeFrame::parse(rest, role) {
-        if frame.payload_bytes > max_bytes || decoded + frame.len() > MAX_SHARED_BYTES {
-            break;
-        }
-        let (whole, behind) = rest.split_at_mut(frame.len());
-        let payload = frame.unmask(whole, role);
-        if frame.kind == Kind::Text && !utf8::is_utf8(payload) {
-            // Masked again it is as it was, for whoever finds out where it goes wrong.
-            frame.unmask(whole, role);
-            break;
-        }
-        decoded += frame.len();
-        rest = behind;
-    }
-    decoded
+    mask::vectorized(
+        #[inline(always)]
+        || {
+            let mut decoded = 0;
+            for _ in 0..MAX_MESSAGES {
+                let rest = &mut input[decoded..];
+                let Some(frame) = WholeFrame::parse(rest, role) else { break };
+                if frame.payload_bytes > max_bytes || decoded + frame.len() > MAX_SHARED_BYTES {
+                    break;
+                }
+                let whole = &mut rest[..frame.len()];
+                let payload = frame.unmask_within(whole, role);
+                if frame.kind == Kind::Text && !utf8::is_utf8(payload) {
+                    // Masked again it is as it was, for whoever finds out where it goes wrong.
+                    frame.unmask_within(whole, role);
+                    break;
+                }
+                decoded += frame.len();
+            }
+            decoded
+        },
+    )
 }
 
 /// The front of a frame that is a whole message of less than 64 KiB, uncompressed, all of it in the input.
@@ -119,15 +125,27 @@ impl WholeFrame {
         self.header_bytes + self.payload_bytes
     }
 
-    /// Unmasks the payload of `whole`, this frame, where it lies.
+    /// Unmasks the payload of `whole`, this frame, where it lies, within [`mask::vectorized`].
     #[inline(always)]
-    pub(super) fn unmask(self, whole: &mut [u8], role: Role) -> &mut [u8] {
+    fn unmask_within(self, whole: &mut [u8], role: Role) -> &mut [u8] {
+        let (header, payload) = whole.split_at_mut(self.header_bytes);
+        if role == Role::Server
+            && let Some(key) = header.last_chunk()
+        {
+            mask::apply_mask_within(payload, *key);
+        }
+        payload
+    }
+
+    /// The payload of `whole`, this frame, unmasked in an allocation of its own.
+    #[inline]
+    pub(super) fn copy(self, whole: &mut [u8], role: Role) -> Bytes {
         let (header, payload) = whole.split_at_mut(self.header_bytes);
         if role == Role::Server
             && let Some(key) = header.last_chunk()
         {
             mask::apply_mask(payload, *key, 0);
         }
-        payload
+        Bytes::copy_from_slice(payload)
     }
 }

@@ -29,7 +29,8 @@ use super::prepared::Prepared;
 pub struct Batch {
     messages: Vec<Prepared>,
     plain: OnceLock<Bytes>,
-    deflated: OnceLock<Bytes>,
+    /// For the first peer's threshold.
+    deflated: OnceLock<(usize, Bytes)>,
 }
 
 /// How the frames of a batch are for one peer.
@@ -67,23 +68,28 @@ impl Batch {
         &self.messages
     }
 
-    /// All frames in one piece.
+    /// All frames in one piece; `None` for a peer whose threshold isn't that of the first one that deflates.
     ///
-    /// Of two peers that deflate by another level or threshold the second gets what the first one's made: both can
-    /// read it.
-    pub(super) fn joined(&self, form: Form) -> &Bytes {
-        let joined = match form {
-            Form::Plain => &self.plain,
-            Form::Deflated { .. } => &self.deflated,
-        };
-        joined.get_or_init(|| match &self.messages[..] {
+    /// Of two peers that deflate by another level the second gets what the first one's made: both can read it.
+    pub(super) fn joined(&self, form: Form) -> Option<&Bytes> {
+        match form {
+            Form::Plain => Some(self.plain.get_or_init(|| self.join(form))),
+            Form::Deflated { threshold_bytes, .. } => {
+                let (made_for, joined) = self.deflated.get_or_init(|| (threshold_bytes, self.join(form)));
+                (*made_for == threshold_bytes).then_some(joined)
+            }
+        }
+    }
+
+    fn join(&self, form: Form) -> Bytes {
+        match &self.messages[..] {
             [one] => form.frame(one).clone(),
             many => {
                 let mut run = Vec::with_capacity(many.iter().map(|one| form.frame(one).len()).sum());
                 many.iter().for_each(|one| run.extend_from_slice(form.frame(one)));
                 run.into()
             }
-        })
+        }
     }
 
     /// How many of the messages in `range` lie, at least in part, in the first `kept` bytes of their frames.
@@ -129,17 +135,22 @@ mod tests {
 
     #[test]
     fn frames_are_joined_in_order() {
-        assert_eq!(&batch(&["a", "bc"]).joined(Form::Plain)[..], b"\x81\x01a\x81\x02bc");
-        assert_eq!(&batch(&[]).joined(Form::Plain)[..], b"");
+        assert_eq!(&batch(&["a", "bc"]).joined(Form::Plain).unwrap()[..], b"\x81\x01a\x81\x02bc");
+        assert_eq!(&batch(&[]).joined(Form::Plain).unwrap()[..], b"");
     }
 
     #[test]
     fn short_messages_stay_plain_in_the_deflated_form() {
         let long = "x".repeat(1000);
         let batch = batch(&["a", &long]);
-        let joined = batch.joined(Form::Deflated { threshold_bytes: 32, level: 6 });
+        let joined = batch.joined(Form::Deflated { threshold_bytes: 32, level: 6 }).unwrap();
         assert_eq!(&joined[..4], b"\x81\x01a\xc1");
         assert!(joined.len() < 50);
+        assert_eq!(
+            batch.joined(Form::Deflated { threshold_bytes: 2000, level: 6 }),
+            None,
+            "it has others' form"
+        );
     }
 
     #[test]

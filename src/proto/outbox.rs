@@ -6,6 +6,7 @@
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::io::IoSlice;
+use std::ops::Range;
 
 use bytes::Bytes;
 
@@ -226,7 +227,11 @@ impl Outbox {
         let Some(mut queue) = self.queue.take() else { return 0 };
         queue.cut();
         let left = queue.len();
-        self.queue = (left > 0).then_some(queue);
+        if left > 0 {
+            self.queue = Some(queue);
+        } else {
+            give_spare(queue);
+        }
         self.queued_total = self.written_total + left as u64;
         before - left
     }
@@ -297,46 +302,48 @@ impl Queue {
     /// Drops every frame of which nothing has been written yet.
     fn cut(&mut self) {
         let Some(first) = self.segments.pop_front() else {
-            let keep = frames_begun(&self.run, self.written);
+            let keep = frame_torn(&self.run, self.written).end;
             self.run.truncate(keep);
             return;
         };
-        let kept = match first {
-            payload @ Segment::Payload(_) => VecDeque::from([payload]),
-            first => {
-                let keep = frames_begun(first.bytes(), self.written);
-                // The payload of the last frame that was begun is a segment of its own.
-                let payload = if keep > first.bytes().len() { self.segments.pop_front() } else { None };
-                let first = match first {
-                    Segment::Run(mut run) => {
-                        run.truncate(keep);
-                        Segment::Run(run)
-                    }
-                    Segment::Frames(bytes) | Segment::Payload(bytes) => {
-                        Segment::Frames(bytes.slice(..keep.min(bytes.len())))
-                    }
-                };
-                std::iter::once(first).chain(payload).filter(|segment| !segment.bytes().is_empty()).collect()
-            }
-        };
-        self.segments = kept;
         self.run = Vec::new();
+        let mut behind = std::mem::take(&mut self.segments);
+        match first {
+            Segment::Payload(_) => self.segments.push_back(first),
+            Segment::Frames(frames) => {
+                let torn = frame_torn(&frames, self.written);
+                self.written -= torn.start;
+                // What stays of many frames must not hold all of them.
+                let is_most = torn.len() * 2 > frames.len();
+                let torn = if is_most { frames.slice(torn) } else { Bytes::copy_from_slice(&frames[torn]) };
+                self.segments.extend((!torn.is_empty()).then_some(Segment::Frames(torn)));
+            }
+            Segment::Run(mut run) => {
+                let keep = frame_torn(&run, self.written).end;
+                // The payload of the last frame that was begun is a segment of its own.
+                let payload = if keep > run.len() { behind.pop_front() } else { None };
+                run.truncate(keep);
+                run.shrink_to_fit();
+                self.segments.extend((!run.is_empty()).then_some(Segment::Run(run)));
+                self.segments.extend(payload);
+            }
+        }
     }
 }
 
-/// Where the last of the frames in `run` ends of which some byte lies before `written`.
+/// The last of the frames in `run` of which some byte lies before `written`; an empty one if there is none.
 ///
-/// That may be past the end of `run`: then the frame's payload is the next segment.
-fn frames_begun(run: &[u8], written: usize) -> usize {
-    let mut end = 0;
-    while end < written {
-        let Ok(Some((header, header_len))) = Header::parse(&run[end..]) else {
+/// It may end past the end of `run`: then its payload is the next segment.
+fn frame_torn(run: &[u8], written: usize) -> Range<usize> {
+    let mut torn = 0..0;
+    while torn.end < written {
+        let Ok(Some((header, header_len))) = Header::parse(&run[torn.end..]) else {
             debug_assert!(false, "a run holds frames of our own making");
-            return run.len();
+            return torn.start..run.len();
         };
-        end += header_len + header.payload_bytes as usize;
+        torn = torn.end..torn.end + header_len + header.payload_bytes as usize;
     }
-    end
+    torn
 }
 
 #[cfg(test)]

@@ -240,22 +240,22 @@ impl Receiver {
         if !self.is_between_messages() {
             return Ok(None);
         }
-        self.batch.fill(&self.limits, input);
+        let Some(frame) = WholeFrame::parse(input, self.limits.role) else { return Ok(None) };
+        self.batch.fill(frame, &self.limits, input);
         if let Some(message) = self.batch.next(self.limits.role) {
             return Ok(Some(message));
         }
-        let Some(frame) = WholeFrame::parse(input, self.limits.role) else { return Ok(None) };
         if frame.payload_bytes > self.limits.max_message_bytes
             || frame.payload_bytes as u64 > self.limits.max_frame_bytes
         {
             return Ok(None);
         }
-        let payload = frame.unmask(take(input, frame.len()), self.limits.role);
-        if frame.kind == Kind::Text && !super::utf8::is_utf8(payload) {
+        let payload = frame.copy(take(input, frame.len()), self.limits.role);
+        if frame.kind == Kind::Text && !super::utf8::is_utf8(&payload) {
             self.end(State::Failed(ProtocolError::InvalidUtf8));
             return Err(ProtocolError::InvalidUtf8);
         }
-        Ok(Some(super::assembly::message(frame.kind, Bytes::copy_from_slice(payload))))
+        Ok(Some(super::assembly::message(frame.kind, payload)))
     }
 
     /// The next of the messages that were decoded ahead.

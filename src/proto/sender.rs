@@ -196,14 +196,13 @@ impl Sender {
         if self.unfinished.is_some() {
             return Err(SendError::MessageUnfinished);
         }
-        match self.batch_form() {
-            Some(form) if range == (0..batch.len()) => {
-                self.outbox.push_frames(batch.joined(form).clone());
-                self.release_memory();
-                Ok(())
-            }
-            _ => batch.messages()[range].iter().try_for_each(|message| self.send_prepared(message)),
+        let is_all = range == (0..batch.len());
+        if let Some(joined) = self.batch_form().filter(|_| is_all).and_then(|form| batch.joined(form)) {
+            self.outbox.push_frames(joined.clone());
+            self.release_memory();
+            return Ok(());
         }
+        batch.messages()[range].iter().try_for_each(|message| self.send_prepared(message))
     }
 
     /// Drops the messages of the last [`Sender::send_batch`], on a server, of which nothing was written yet, and
@@ -213,6 +212,7 @@ impl Sender {
     pub fn take_back(&mut self, batch: &Batch, range: Range<usize>, queued_before: u64) -> usize {
         debug_assert!(self.mask.is_none(), "a client's frames are its own");
         self.outbox.cut();
+        self.outbox.settle();
         let kept = (self.outbox.queued_total() - queued_before) as usize;
         match self.batch_form() {
             Some(form) => batch.begun(form, range, kept),
@@ -369,7 +369,8 @@ impl Sender {
     /// Drops all queued frames of which nothing was written yet and returns how many bytes that were.
     ///
     /// For a peer that is too slow: its Close then doesn't wait behind what it will never read. One that is queued
-    /// already stays. A message in pieces loses its end by it, so only a Close may follow.
+    /// already stays. Only a Close may follow: a message in pieces loses its end by it, and with context takeover the
+    /// peer's window lacks what was dropped, so that it couldn't inflate what comes next.
     pub fn cut(&mut self) -> usize {
         self.pongs = None;
         let close = self.outbox.tail(usize::from(self.close_bytes)).to_vec();

@@ -79,9 +79,14 @@ impl Server {
         format!("ws://{}{path}", self.address)
     }
 
+    /// The process's id.
+    pub fn id(&self) -> u32 {
+        self.child.id().expect("it runs")
+    }
+
     /// How many bytes of memory it has for itself alone.
     pub fn private_bytes(&self) -> usize {
-        let id = self.child.id().expect("it runs");
+        let id = self.id();
         let rollup = std::fs::read_to_string(format!("/proc/{id}/smaps_rollup")).expect("this is Linux");
         let line =
             rollup.lines().find_map(|line| line.strip_prefix("Private_Dirty:")).expect("it has the line");
@@ -90,7 +95,7 @@ impl Server {
 
     /// Sends it a signal, such as `TERM`.
     pub async fn signal(&self, name: &str) {
-        let id = self.child.id().expect("it runs").to_string();
+        let id = self.id().to_string();
         let sent = Command::new("kill").args(["-s", name, &id]).status().await;
         assert!(sent.expect("kill runs").success(), "the server is there");
     }

@@ -19,6 +19,18 @@ def a_message_is_pending_until_it_is_acknowledged(world):
     assert len(set(world.server.published)) == 1, world.server.published
 
 
+def a_message_that_never_arrived_is_sent_again(world):
+    ada = world.tab("Ada")
+    world.server.is_deaf = True
+    ada.say("first")
+    ada.say("second")
+    expect(ada.message("second")).to_have_class(re.compile("pending"))
+    world.server.is_deaf = False
+    world.server.cut_all()
+    ada.delivered("second")
+    assert [message["text"] for message in world.server.rooms["lobby"].messages] == ["first", "second"]
+
+
 def a_message_that_was_acknowledged_to_nobody_is_not_said_twice(world):
     ada = world.tab("Ada")
     world.server.acks = False

@@ -16,7 +16,7 @@ def two_tabs_talk(world):
     ada.shows("Good morning!\nHow are you?")
     expect(ada.message("How are you?").locator(".who")).to_have_text("Grace")
     expect(ada["#people li"]).to_have_count(2)
-    expect(ada["#show-people"]).to_have_attribute("aria-label", "2 people here")
+    expect(ada["#show-people"]).to_have_attribute("aria-label", "2 here: show who")
     expect(ada["#state-text"]).to_contain_text("ms")
 
 
@@ -55,6 +55,48 @@ def both_come_back_when_the_server_was_killed(world):
     grace.say("after")
     ada.shows("after")
     assert ada.texts() == grace.texts() == ["before", "said into the dark", "after"], (ada.texts(), grace.texts())
+
+
+def both_come_back_when_the_server_was_stopped(world):
+    ada, grace = world.tab("Ada"), world.tab("Grace")
+    world.allowed = [DEAD]
+    ada.say("before")
+    grace.shows("before")
+    if world.server.binary:
+        assert world.server.terminate() == 0
+    else:
+        world.server.kill()
+    expect(ada["#trouble"]).to_contain_text("Trying again")
+    world.server.start()
+    for tab in (ada, grace):
+        tab.is_live()
+        expect(tab["#people li"]).to_have_count(2)
+    grace.say("after")
+    ada.shows("after")
+    assert ada.texts() == grace.texts() == ["before", "after"], (ada.texts(), grace.texts())
+
+
+def a_short_loss_is_no_leave(world):
+    ada = world.tab("Ada", context=world.context())
+    grace = world.tab("Grace", context=world.context())
+    world.allowed = [DEAD]
+    expect(ada["#people li"]).to_have_count(2)
+    # A network that is gone without a word: what this connection sends doesn't arrive any more.
+    ada.page.evaluate("""() => {
+      const Real = WebSocket;
+      const send = Real.prototype.send;
+      Real.prototype.send = function (data) { if (this.isNew) send.call(this, data); };
+      window.WebSocket = class extends Real { isNew = true; };
+      window.dispatchEvent(new Event("offline"));
+    }""")
+    expect(ada["#state"]).not_to_have_attribute("data-phase", "live")
+    grace.say("are you there?")
+    ada.is_live()
+    ada.shows("are you there?")
+    ada.say("I am")
+    grace.shows("I am")
+    expect(grace["#messages .event"]).to_have_count(0)
+    expect(grace["#people li"]).to_have_count(2)
 
 
 def what_came_while_one_was_away_is_there(world):
@@ -337,6 +379,8 @@ def nothing_overflows_a_phone(world):
     ada.shows("שלום")
     width = ada.page.evaluate("Math.max(document.documentElement.scrollWidth, document.getElementById('log').scrollWidth)")
     assert width <= 360, width
+    cut = ada["#messages .text"].evaluate_all("(all) => all.filter((text) => text.scrollWidth > text.clientWidth).length")
+    assert cut == 0, cut
     assert ada.message("שלום").locator(".text").evaluate("(p) => getComputedStyle(p).direction") == "rtl"
     ada["#show-people"].tap()
     expect(ada["#people-panel"]).to_be_in_viewport()

@@ -41,6 +41,14 @@ class Server:
         self.process.stdout.close()
         self.log.close()
 
+    def terminate(self):
+        """SIGTERM, and the end of it."""
+        self.process.terminate()
+        status = self.process.wait(timeout=30)
+        self.process.stdout.close()
+        self.log.close()
+        return status
+
     def stop(self):
         if self.process.poll() is None:
             self.kill()

@@ -61,7 +61,7 @@ class StandIn:
 
     def __init__(self, port=0, file=None):
         self.port, self.rooms, self.sessions, self.held = port, {}, {}, {}
-        self.acks, self.answers, self.moderators = True, {}, set()
+        self.acks, self.is_deaf, self.answers, self.moderators = True, False, {}, set()
         self.published = []
         self.file = open(file, "a+") if file else None
         if self.file:
@@ -280,6 +280,8 @@ class StandIn:
             await member.tell(type="left", room=name, id=id)
         elif name not in member.rooms:
             await member.tell(type="error", id=id, room=name, code="not_joined", message="you aren't in that room")
+        elif kind == "publish" and self.is_deaf:
+            pass
         elif kind == "publish":
             self.published.append(id)
             is_again = id in member.acks

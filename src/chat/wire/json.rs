@@ -15,35 +15,45 @@ pub const MAX_ID_BYTES: usize = 64;
 pub const MAX_DATA_BYTES: usize = 1024;
 
 /// What a client asks for.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 #[allow(missing_docs, reason = "docs/chat-protocol.md describes each with its members")]
 pub enum Request {
     Hello(Hello),
     Join {
         room: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
         id: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
         after: Option<Position>,
     },
     Leave {
         room: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
         id: Option<String>,
     },
     Members {
         room: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
         id: Option<String>,
     },
     History {
         room: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
         id: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
         after: Option<u64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
         before: Option<u64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
         limit: Option<usize>,
     },
     Publish {
         room: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
         id: Option<String>,
         text: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
         key: Option<String>,
     },
     Signal {
@@ -52,44 +62,56 @@ pub enum Request {
     },
     Delete {
         room: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
         id: Option<String>,
         offset: u64,
     },
     Kick {
         room: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
         id: Option<String>,
         name: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
     },
     Ban {
         room: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
         id: Option<String>,
         name: String,
         seconds: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
     },
     Refresh {
+        #[serde(skip_serializing_if = "Option::is_none")]
         id: Option<String>,
         token: String,
     },
     Ping {
+        #[serde(skip_serializing_if = "Option::is_none")]
         id: Option<String>,
     },
 }
 
 /// How a client begins.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Hello {
     /// The name it wants to go by.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// The session that it goes on with.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub session: Option<Credentials>,
     /// What it has of the path's room.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub after: Option<Position>,
     /// What it has of other rooms.
+    #[serde(skip_serializing_if = "std::collections::BTreeMap::is_empty")]
     pub rooms: std::collections::BTreeMap<String, Position>,
     /// Its bearer token.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub token: Option<String>,
 }
 
@@ -272,7 +294,7 @@ pub struct MemberName<'a> {
 }
 
 /// Whether somebody came or went.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[allow(missing_docs, reason = "they say it")]
 pub enum PresenceEvent {
@@ -339,6 +361,12 @@ impl Request {
             }
         }
         Ok(request)
+    }
+
+    /// The message to send.
+    pub fn encode(&self) -> Message {
+        // Only a map with keys that aren't strings could fail, and there is none.
+        Message::text(serde_json::to_string(self).expect("a request is JSON"))
     }
 
     /// Its id, if it has one.

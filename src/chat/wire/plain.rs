@@ -45,9 +45,9 @@ pub fn is_error(line: &str) -> bool {
 pub fn missed(missed: Missed) -> Prepared {
     let Missed { count, first, last } = missed;
     let plural = if count == 1 { "" } else { "s" };
-    text(format_args!(
-        "[system] you missed {count} message{plural} (from {first} to {last}): your connection is too slow"
-    ))
+    // News of who came and went have no numbers.
+    let range = if first <= last { format!(" (from {first} to {last})") } else { String::new() };
+    text(format_args!("[system] you missed {count} message{plural}{range}: your connection is too slow"))
 }
 
 fn text(text: fmt::Arguments<'_>) -> Prepared {
@@ -73,5 +73,7 @@ mod tests {
             line(missed(one)),
             "[system] you missed 1 message (from 7 to 7): your connection is too slow"
         );
+        let news = Missed { count: 2, first: 8, last: 7 };
+        assert_eq!(line(missed(news)), "[system] you missed 2 messages: your connection is too slow");
     }
 }

@@ -163,15 +163,13 @@ impl<S: Stream> Connection<S> {
             // What the peer doesn't take now it never will.
             wakes = self.write_out(write);
         }
+        // Whoever wasn't woken yet is now.
+        let failed = self.fail_locked(write, Failure::Timeout(timeout));
+        // After that: a reader that finds the socket at its end asks why.
         if let (Some(transport), Timeout::Write | Timeout::Close) = (&write.transport, timeout) {
             transport.abort();
         }
-        // Whoever wasn't woken yet is now.
-        let failed = self.fail_locked(write, Failure::Timeout(timeout));
-        match (&mut wakes.0, failed.0) {
-            (Some(wakes), Some(failed)) => wakes.extend(*failed),
-            (none, failed) => *none = none.take().or(failed),
-        }
+        wakes.join(failed);
         wakes
     }
 }
@@ -179,14 +177,23 @@ impl<S: Stream> Connection<S> {
 impl<S: Stream> Watched for Connection<S> {
     fn flush_late(&self) {
         self.is_listed.store(false, Ordering::Release);
+        // Looked at under the lock: whoever finds us still listed has queued his bytes under it before, so either we
+        // see them or he saw that we aren't listed.
+        let mut write = self.lock();
         if !self.has_output() {
             return;
         }
-        self.flush_now();
+        let wakes = self.write_out(&mut write);
+        drop(write);
+        wakes.wake();
         if !self.has_output() {
             // Whoever ends the connection waits for this.
             self.reader.wake();
         }
+    }
+
+    fn abandon(&self) {
+        self.free(Failure::Io(std::io::ErrorKind::Other));
     }
 
     fn look(&self, now: Millis) -> Option<Millis> {

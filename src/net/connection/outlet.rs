@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::super::error::{Error, TrySendError};
 use super::super::transport::Stream;
-use super::{Connection, Ticket, Urgency, Wakes, WriteSide};
+use super::{Connection, Sent, Ticket, Urgency, Wakes, WriteSide};
 use crate::proto::{Batch, CloseFrame, Message, Piece, Prepared, Role, SendError};
 
 /// A connection as its senders see it, whatever it stands on.
@@ -89,7 +89,12 @@ pub(in crate::net) trait Outlet: Send + Sync {
 
 impl<S: Stream> Outlet for Connection<S> {
     fn try_send(&self, message: Message, urgency: Urgency) -> Result<(), TrySendError<Message>> {
-        self.try_send_now(message, urgency)
+        let mut message = Some(message);
+        match self.try_send_from(&mut message, urgency) {
+            Sent::Queued => Ok(()),
+            Sent::Full => message.map_or(Ok(()), |message| Err(TrySendError::Full(message))),
+            Sent::Refused(error) => Err(TrySendError::Refused(*error)),
+        }
     }
 
     fn try_send_prepared(&self, prepared: &Prepared, urgency: Urgency) -> Result<(), TrySendError<()>> {
@@ -115,13 +120,19 @@ impl<S: Stream> Outlet for Connection<S> {
 
     fn wake_when_written(&self, waker: &Waker) -> bool {
         let mut write = self.lock();
-        if write.failure.is_some() || write.out.queued_bytes() == 0 && !write.is_streaming {
-            return true;
+        let mut wakes = Wakes::default();
+        if write.out.queued_bytes() > 0 {
+            // What was fed may be all there is, and nobody else might write it.
+            wakes = self.write_out(&mut write);
         }
-        write.wait(&Context::from_waker(waker), &mut None);
+        // There is output with nothing queued, too: when the socket took nothing of a batch, which went back.
+        let is_ready = write.failure.is_some() || !self.has_output() && !write.is_streaming;
+        if !is_ready {
+            write.wait_with_batch(waker);
+        }
         drop(write);
-        self.list();
-        false
+        wakes.wake();
+        is_ready
     }
 
     fn send_reserved(&self, message: Message, urgency: Urgency) -> Result<(), Error> {
@@ -197,7 +208,10 @@ impl<S: Stream> Outlet for Connection<S> {
         target: &mut Option<u64>,
     ) -> Poll<Result<(), Error>> {
         let mut write = self.lock();
-        let target = *target.get_or_insert(write.out.queued_total());
+        let target = target.get_or_insert(write.out.queued_total());
+        // What was cut in the meantime isn't waited for.
+        *target = write.out.queued_total().min(*target);
+        let target = *target;
         if write.failure.is_none() && self.has_output() {
             let wakes = self.write_out(&mut write);
             drop(write);
@@ -215,7 +229,7 @@ impl<S: Stream> Outlet for Connection<S> {
     fn stop_waiting(&self, ticket: Ticket) {
         let mut write = self.lock();
         if let Some(waiters) = &mut write.waiters {
-            waiters.retain(|(other, _)| *other != ticket);
+            waiters.tasks.retain(|(other, _)| *other != ticket);
         }
     }
 
@@ -252,6 +266,9 @@ impl<S: Stream> Connection<S> {
     fn write_batch(&self, batch: &Batch, range: Range<usize>) -> Result<usize, Error> {
         let mut write = self.lock();
         write.check()?;
+        if write.out.close_sent() {
+            return Err(SendError::Closed.into());
+        }
         let mut wakes = Wakes::default();
         if write.out.queued_bytes() > 0 {
             // What was fed or deferred may be all there is.
@@ -262,13 +279,14 @@ impl<S: Stream> Connection<S> {
             let before = write.out.queued_total();
             sent = write.out.send_batch(batch, range.clone()).map(|()| range.len()).map_err(Error::from);
             if sent.is_ok() {
-                let more = self.write_out(&mut write);
+                wakes.join(self.write_out(&mut write));
                 if write.out.queued_bytes() > 0 {
                     sent = Ok(write.out.take_back(batch, range, before));
                 }
-                wakes.join(more);
             }
         }
+        // What a socket took that failed then reaches nobody.
+        let sent = write.check().and(sent);
         drop(write);
         wakes.wake();
         sent
@@ -290,9 +308,12 @@ impl<S: Stream> Connection<S> {
             return Poll::Ready(Ok(()));
         }
         write.wait(cx, ticket);
+        let is_full = !write.has_room_in_bytes(&self.settings.limits);
         drop(write);
-        // The queue may be full of what was deferred or fed: nobody else might write it.
-        self.list();
+        if is_full {
+            // Of what was deferred or fed, perhaps: nobody else might write it.
+            self.list();
+        }
         Poll::Pending
     }
 

@@ -143,6 +143,23 @@ impl Reconnecting {
         closed
     }
 
+    /// Begins to close for good, and goes on: with a connection [`Reconnecting::recv`] sends what is queued, unless it
+    /// is held, then the Close; it gives what the server still sends, and then `None`. Without one it ends at once.
+    ///
+    /// From now on nothing can be sent, and however the connection ends, it is the end:
+    /// [`Reconnecting::last_cause`] says how.
+    pub fn begin_close(&mut self, frame: impl Into<Option<CloseFrame>>) {
+        match &self.state {
+            State::Open(_) if self.is_closing => {}
+            State::Open(_) => {
+                self.is_closing = true;
+                self.farewell = Some(frame.into());
+            }
+            State::Ended(_) => {}
+            _ => self.state = State::Ended(Ok(())),
+        }
+    }
+
     /// Sends the queue, if the connection lives for so long.
     fn poll_send_rest(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let State::Open(open) = &mut self.state else { return Poll::Ready(()) };

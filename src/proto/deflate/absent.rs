@@ -72,6 +72,10 @@ impl Decompressor {
         unreachable!("{ABSENT}")
     }
 
+    pub(in crate::proto) fn may_pause(&self) -> bool {
+        unreachable!("{ABSENT}")
+    }
+
     pub fn finish(&mut self, _: &mut Vec<u8>, _: usize) -> Result<bool, ProtocolError> {
         unreachable!("{ABSENT}")
     }

@@ -39,7 +39,7 @@ impl Compressor {
             Role::Client => (params.client_max_window_bits, params.client_no_context_takeover),
         };
         Self {
-            bits,
+            bits: bits.clamp(8, 15),
             level: config.level.clamp(1, 9),
             // Who may keep its window need not: without `takeover` the memory is worth more.
             takeover: !no_takeover && config.takeover,
@@ -61,7 +61,7 @@ impl Compressor {
 
     /// How far back the peer can read, in bytes.
     pub fn window_bytes(&self) -> usize {
-        1 << self.bits.min(15)
+        1 << self.bits
     }
 
     /// zlib's level, 1–9.

@@ -27,7 +27,7 @@ const _: () = assert!(size_of::<Option<Decompressor>>() <= 16);
 struct Stream {
     codec: Option<Box<Decompress>>,
     /// Held until the codec is given back.
-    _loan: Option<Loan>,
+    loan: Option<Loan>,
     window: Window,
     /// Blocks with BFINAL in this message.
     final_blocks: u32,
@@ -35,6 +35,8 @@ struct Stream {
     is_at_end: bool,
     /// How much of what ends a message was fed.
     fed_end: usize,
+    /// Whether that ends with a last block of our own.
+    has_own_end: bool,
     /// The message's compressed bytes, if there was no codec to lend. Bounded by `max_collected_bytes`.
     collected: Vec<u8>,
     /// How much of them was inflated.
@@ -65,7 +67,8 @@ impl Decompressor {
             Role::Client => (params.server_max_window_bits, params.server_no_context_takeover),
         };
         let max_collected_bytes = u32::try_from(max_collected_bytes).unwrap_or(u32::MAX);
-        Self { bits, takeover: !no_takeover, max_collected_bytes, stream: None }
+        // The fields of `DeflateParams` may hold anything; a window that can't be would be a shift too far.
+        Self { bits: bits.clamp(8, 15), takeover: !no_takeover, max_collected_bytes, stream: None }
     }
 
     /// Takes bytes of a message from the front of `input` and appends at most `max_out` inflated ones to `out`.
@@ -94,6 +97,12 @@ impl Decompressor {
         }
         stream.collected.extend_from_slice(std::mem::take(input));
         Ok(())
+    }
+
+    /// Whether the message under way holds a codec until its end, as its own or on loan. If not it has to be inflated
+    /// without a pause, when it is complete.
+    pub(in crate::proto) fn may_pause(&self) -> bool {
+        self.takeover || self.stream.as_ref().is_none_or(|stream| stream.loan.is_some())
     }
 
     /// Ends a message, appending at most `max_out` inflated bytes to `out`.
@@ -131,11 +140,12 @@ impl Decompressor {
             let may_keep = takeover || loan.is_some();
             Box::new(Stream {
                 codec: may_keep.then(|| loans::take_inflater(codec_bits(bits))),
-                _loan: loan,
+                loan,
                 window: Window::new(bits),
                 final_blocks: 0,
                 is_at_end: false,
                 fed_end: 0,
+                has_own_end: false,
                 collected: Vec::new(),
                 inflated: 0,
             })
@@ -185,6 +195,11 @@ impl Stream {
         self.window.push(&out[start..]);
         *input = &input[taken..];
         match status {
+            // Nothing follows our own last block, so nothing needs a window.
+            Ok(Status::StreamEnd) if self.has_own_end && input.is_empty() => {
+                self.is_at_end = true;
+                Ok(())
+            }
             Ok(Status::StreamEnd) => self.begin_stream(),
             // Room and input but no progress: a codec that waits for what will never come.
             Ok(_) if taken == 0 && made == 0 && !input.is_empty() => Err(ProtocolError::InvalidDeflate),
@@ -219,6 +234,7 @@ impl Stream {
             return Ok(true);
         }
         let end: &[u8] = if takeover { &TAIL } else { &TAIL_AND_FINAL_BLOCK };
+        self.has_own_end = !takeover;
         let stop = out.len() + max_out;
         let mut rest = &end[self.fed_end..];
         let fed = self.feed(&mut rest, out, max_out);

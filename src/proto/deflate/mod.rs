@@ -27,9 +27,9 @@ pub struct DeflateParams {
     pub server_no_context_takeover: bool,
     /// The client does.
     pub client_no_context_takeover: bool,
-    /// The base-2 logarithm of the server's window, 8–15.
+    /// The base-2 logarithm of the server's window, 8–15; what lies outside counts as the nearest.
     pub server_max_window_bits: u8,
-    /// The base-2 logarithm of the client's window, 8–15.
+    /// The base-2 logarithm of the client's window, 8–15; what lies outside counts as the nearest.
     pub client_max_window_bits: u8,
 }
 

@@ -67,11 +67,7 @@ const panels = new Panels({
   leave(name) {
     chat.leave(chat.rooms.get(name));
   },
-  join(name) {
-    if (!ROOM_NAME.test(name)) return WRONG_ROOM;
-    go(name);
-    return null;
-  },
+  check: (name) => (ROOM_NAME.test(name) ? null : WRONG_ROOM),
   put: (name, how) => chat.put(name, how),
 });
 

@@ -2,14 +2,15 @@
 
 import { Connection } from "./connection.js";
 import { Outbox, publication } from "./outbox.js";
+import { fill, older } from "./history.js";
 import { presenceText } from "./log.js";
+import { Requests } from "./requests.js";
 import { Room } from "./room.js";
 import { store } from "./store.js";
 import { characters, duration, several } from "./text.js";
 
-export const ROOM_NAME = /^[A-Za-z0-9._-]{1,64}$/;
-const OLDER = 100;
-const GAP = 500;
+// Of these, no address can name the rooms "." and "..": a browser takes them for steps of the path.
+export const ROOM_NAME = /^(?!\.{1,2}$)[A-Za-z0-9._-]{1,64}$/;
 // Beyond so many people nobody wants to read who comes and goes.
 const PRESENCE_LINES = 30;
 const RETRY_MS = 2_000;
@@ -26,10 +27,8 @@ export class Chat {
   #connection;
   #session = null;
   #token = null;
-  #asks = new Map();
+  #requests;
   #outbox = new Outbox();
-  #ids = 0;
-  #prefix = Array.from(crypto.getRandomValues(new Uint8Array(8)), (byte) => byte.toString(16).padStart(2, "0")).join("");
   #connected = 0;
   #away = 0;
 
@@ -45,6 +44,7 @@ export class Chat {
       ended: (code, reason) => ui.ended(code, reason),
       changed: () => ui.status(),
     });
+    this.#requests = new Requests((message) => this.#connection.send(message));
   }
 
   get connection() {
@@ -83,7 +83,7 @@ export class Chat {
 
   exit() {
     this.#connection.close();
-    this.#asks.clear();
+    this.#requests.lose();
     this.#outbox.clear();
     this.rooms.clear();
     this.#session = null;
@@ -103,8 +103,9 @@ export class Chat {
 
   join(room) {
     room.state = "joining";
-    this.#ask({ type: "join", room: room.name, after: room.after }, null, (error) => {
-      if (room.state === "in") return;
+    this.#requests.ask({ type: "join", room: room.name, after: room.after }, null, (error) => {
+      // Without a code it was the connection, and the next one joins again.
+      if (room.state === "in" || !error.code) return;
       room.state = "out";
       room.why = error.message;
       this.#changed(room);
@@ -134,7 +135,7 @@ export class Chat {
     const { text: most, message_bytes: bytes } = this.limits;
     if (room.state === "out") return "You aren't in this room.";
     if (most && characters(text) > most) return `Too long: at most ${several(most, "character")}.`;
-    const id = this.#id();
+    const id = this.#requests.id();
     const whole = JSON.stringify(publication({ id, room: room.name, text }));
     if (bytes && new TextEncoder().encode(whole).length > bytes) return "Too long for this server.";
     if (this.#outbox.isFull) return "Too much is waiting for the connection. Your text stays here until there is room.";
@@ -167,47 +168,22 @@ export class Chat {
   }
 
   remove(entry) {
-    this.#ask({ type: "delete", room: this.current.name, offset: entry.offset });
+    this.#requests.ask({ type: "delete", room: this.current.name, offset: entry.offset });
   }
 
   // "kick", or "ban" for ten minutes.
   put(name, type) {
-    this.#ask({ type, room: this.current.name, name, ...(type === "ban" && { seconds: 600 }) });
+    this.#requests.ask({ type, room: this.current.name, name, ...(type === "ban" && { seconds: 600 }) });
   }
 
   older() {
     const room = this.current;
-    const before = room.oldest;
-    if (room.isAsking || before === undefined) return;
-    const epoch = room.epoch;
-    const done = (history) => {
-      room.isAsking = false;
-      if (history && epoch === room.epoch) {
-        room.merge(history.messages);
-        room.hasOlder = !history.complete && history.messages.length > 0;
-      }
-      this.#changed(room);
-    };
-    room.isAsking = this.#ask({ type: "history", room: room.name, before, limit: OLDER }, done, (error) => {
-      done(null);
-      this.#ui.note(error.message, "warning");
-    });
-    this.#changed(room);
+    older(room, this.#requests, () => this.#changed(room));
   }
 
   fill(gap) {
     const room = this.current;
-    const epoch = room.epoch;
-    const isAsked = this.#ask({ type: "history", room: room.name, before: gap.before, limit: GAP }, (history) => {
-      gap.state = "open";
-      if (epoch === room.epoch) room.fillGap(gap, history.messages, history.complete);
-      this.#changed(room);
-    }, () => {
-      gap.state = "open";
-      this.#changed(room);
-    });
-    if (isAsked) gap.state = "asking";
-    this.#changed(room);
+    fill(room, gap, this.#requests, () => this.#changed(room));
   }
 
   #on = {
@@ -232,7 +208,7 @@ export class Chat {
     members: (message) => {
       const room = this.rooms.get(message.room);
       if (room && message.version >= room.version) room.setMembers(message);
-      this.#answer(message);
+      this.#requests.answer(message);
       this.#ui.people(room);
     },
     signal: ({ room: name, from, data }) => {
@@ -267,9 +243,9 @@ export class Chat {
       if (room) this.#changed(room);
       else this.#ui.note(text, level);
     },
-    history: (message) => this.#answer(message),
-    done: (message) => this.#answer(message),
-    left: (message) => this.#answer(message),
+    history: (message) => this.#requests.answer(message),
+    done: (message) => this.#requests.answer(message),
+    left: (message) => this.#requests.answer(message),
     error: (message) => this.#error(message),
   };
 
@@ -314,7 +290,7 @@ export class Chat {
   }
 
   #joined(message) {
-    this.#asks.delete(message.id);
+    this.#requests.answer(message);
     const room = this.#add(message.room);
     const isBack = !room.isNew && this.#away > 0;
     const order = room.newest + 0.5;
@@ -358,7 +334,7 @@ export class Chat {
     if (!room.onPresence(message)) {
       if (!room.isCounting) {
         const done = () => { room.isCounting = false; };
-        room.isCounting = this.#ask({ type: "members", room: room.name }, done, done);
+        room.isCounting = this.#requests.ask({ type: "members", room: room.name }, done, done);
       }
       return;
     }
@@ -379,12 +355,7 @@ export class Chat {
         return;
       }
       this.#fail(item, error.message);
-    } else if (this.#asks.has(error.id)) {
-      const { failed } = this.#asks.get(error.id);
-      this.#asks.delete(error.id);
-      if (failed) failed(error);
-      else this.#ui.note(error.message, "warning");
-    } else {
+    } else if (!this.#requests.fail(error)) {
       this.#ui.note(error.message, "warning");
     }
   }
@@ -398,13 +369,8 @@ export class Chat {
   }
 
   #lost(code) {
-    const asks = [...this.#asks.values()];
-    this.#asks.clear();
-    for (const { failed } of asks) failed?.({ message: "The connection was lost." });
-    for (const room of this.rooms.values()) {
-      room.typing.clear();
-      if (room.state === "out" && !room.why) room.state = "joining";
-    }
+    this.#requests.lose();
+    for (const room of this.rooms.values()) room.typing.clear();
     if (code === 1009) {
       for (const item of this.#outbox.sentOn(this.#connected)) this.#fail(item, "the server found it too long");
     }
@@ -418,20 +384,6 @@ export class Chat {
       if (item.sentOn === this.#connected) continue;
       if (this.#connection.send(publication(item))) item.sentOn = this.#connected;
     }
-  }
-
-  // Sends a request. False if there is no connection.
-  #ask(message, done, failed) {
-    const id = this.#id();
-    if (!this.#connection.send({ ...message, id })) return false;
-    this.#asks.set(id, { done, failed });
-    return true;
-  }
-
-  #answer(message) {
-    const ask = this.#asks.get(message.id);
-    this.#asks.delete(message.id);
-    ask?.done?.(message);
   }
 
   #count(room, entries) {
@@ -454,10 +406,5 @@ export class Chat {
     if (!room) return;
     this.#ui.changed(room);
     this.#ui.rooms();
-  }
-
-  #id() {
-    this.#ids += 1;
-    return `${this.#prefix}-${this.#ids}`;
   }
 }

@@ -10,7 +10,7 @@ const BACKOFF_MS = 500;
 const LONGEST_BACKOFF_MS = 30_000;
 const LONGEST_ADVICE_MS = 300_000;
 // How long a connection that seems dead is kept: closed at once it would end the session that the next one takes over.
-const ABANDONED_MS = 15_000;
+const ABANDONED_MS = 60_000;
 // Whoever was live for so long starts the backoff afresh.
 const STABLE_MS = 5_000;
 

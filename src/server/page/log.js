@@ -91,7 +91,7 @@ export class Log {
       const entry = room.entries[at];
       entry.node ??= this.#node(entry);
       if (entry.node.drawn !== entry.state + entry.text) this.#fill(entry);
-      this.#place(entry, room.entries[at - 1]);
+      this.#place(entry, room.entries, at);
       if (entry.node.nextSibling !== following || entry.node.parentNode !== this.#list) {
         this.#list.insertBefore(entry.node, following);
       }
@@ -138,10 +138,10 @@ export class Log {
 
   #fill(entry) {
     entry.node.drawn = entry.state + entry.text;
-    entry.day = undefined;
     if (entry.kind === "message") entry.node.replaceChildren(...this.#message(entry));
     else if (entry.kind === "gap") entry.node.replaceChildren(...gapParts(entry));
     else entry.node.replaceChildren(element("p", { dir: "auto" }, entry.text));
+    entry.node.label = "";
     if (entry.tone) entry.node.classList.add(entry.tone);
   }
 
@@ -174,19 +174,16 @@ export class Log {
   }
 
   // What depends on the entry before: day, group, where the unread ones begin.
-  #place(entry, before) {
+  #place(entry, entries, at) {
     const { node } = entry;
-    entry.day ??= day(entry.time ?? before?.time ?? Date.now());
+    const before = entries[at - 1];
     const isMessage = entry.kind === "message";
-    const isNewDay = isMessage && entry.day !== before?.day;
+    const isNewDay = isMessage && dayOf(entry) !== dayBefore(entries, at);
     const label = isNewDay ? dayName(entry.time) : "";
-    if ((node.dataset.day ?? "") !== label) {
-      if (label) node.dataset.day = label;
-      else delete node.dataset.day;
+    if ((node.label ?? "") !== label) {
+      node.label = label;
       node.querySelector(":scope > .day")?.remove();
       if (label) node.prepend(element("div", { className: "day" }, element("span", {}, label)));
-    } else if (label && !node.querySelector(":scope > .day")) {
-      node.prepend(element("div", { className: "day" }, element("span", {}, label)));
     }
     const isMark = this.#room.mark === entry;
     if (isMark !== node.classList.contains("mark-new")) {
@@ -258,6 +255,21 @@ export class Log {
     node.focus();
     node.scrollIntoView({ block: "nearest" });
   }
+}
+
+// A day is worked out once for each time that an entry gets.
+function dayOf(entry) {
+  if (entry.dayFor !== entry.time) {
+    entry.dayFor = entry.time;
+    entry.day = day(entry.time);
+  }
+  return entry.day;
+}
+
+// The day of what stands before; a gap has none.
+function dayBefore(entries, at) {
+  while (at > 0 && entries[at - 1].time === undefined) at -= 1;
+  return at > 0 ? dayOf(entries[at - 1]) : undefined;
 }
 
 function action(does, text, label = text) {

@@ -5,7 +5,7 @@ import { avatar, element, several } from "./text.js";
 const REDRAW_MS = 200;
 const $ = (id) => document.getElementById(id);
 
-// Calls `handlers`: go(name), leave(name), join(name) → what is wrong, and for moderators put(name, "kick" or "ban").
+// Calls `handlers`: go(name), leave(name), check(name) → what is wrong, and for moderators put(name, "kick" or "ban").
 export class Panels {
   #handlers;
   #drawn = 0;
@@ -13,12 +13,12 @@ export class Panels {
 
   constructor(handlers) {
     this.#handlers = handlers;
+    new ResizeObserver(onResize).observe($("app"));
     for (const [button, panel] of [["show-rooms", "rooms-panel"], ["show-people", "people-panel"]]) {
       $(button).addEventListener("click", () => toggle(panel));
       $(panel).querySelector(".close").addEventListener("click", () => close());
     }
     $("shade").addEventListener("click", close);
-    window.addEventListener("resize", () => $("app").dataset.open && !isDrawer($($("app").dataset.open)) && close());
     document.addEventListener("keydown", (event) => event.key === "Escape" && close());
     $("rooms").addEventListener("click", (event) => this.#onRoom(event));
     $("people").addEventListener("click", (event) => this.#onPerson(event));
@@ -63,13 +63,13 @@ export class Panels {
     }
     this.#drawn = performance.now();
     const names = [...room.members].sort((a, b) => (b === me.name) - (a === me.name) || collator.compare(a, b));
+    $("show-people").hidden = room.state !== "in";
     $("people").replaceChildren(...names.map((name) => person(name, me)));
     $("people-more").hidden = room.count <= names.length;
     $("people-more").textContent = `and ${several(room.count - names.length, "other")}`;
     $("show-people").replaceChildren(element("span", {}, `${room.count.toLocaleString()}`), element("span", { className: "wide" }, " here"));
-    $("show-people").ariaLabel = `${several(room.count, "person", "people")} here`;
-    $("show-people").hidden = room.state !== "in";
-    $("people-title").textContent = `Here now · ${room.count.toLocaleString()}`;
+    $("show-people").ariaLabel = `${room.count.toLocaleString()} here: show who`;
+    $("people-title").textContent = room.state === "in" ? `Here now · ${room.count.toLocaleString()}` : "Here now";
   }
 
   #onRoom(event) {
@@ -92,13 +92,15 @@ export class Panels {
   #onJoin(event) {
     event.preventDefault();
     const field = $("join-room");
-    const wrong = this.#handlers.join(field.value.trim());
+    const name = field.value.trim();
+    const wrong = this.#handlers.check(name);
     $("join-error").hidden = !wrong;
     $("join-error").textContent = wrong ?? "";
     field.ariaInvalid = String(Boolean(wrong));
     if (wrong) return;
     field.value = "";
     close();
+    this.#handlers.go(name);
   }
 }
 
@@ -131,6 +133,7 @@ function toggle(id) {
   if (!isDrawer($(id))) {
     // Beside the messages there is room for it: then the button only hides and shows it.
     app.classList.toggle("no-people");
+    onResize();
     return undefined;
   }
   app.dataset.open = id;
@@ -139,6 +142,14 @@ function toggle(id) {
   button(id).ariaExpanded = "true";
   $(id).querySelector("a, .close").focus();
   return undefined;
+}
+
+// What was a drawer may stand beside the messages now, and the other way round.
+function onResize() {
+  const app = $("app");
+  if (app.dataset.open && !isDrawer($(app.dataset.open))) close();
+  const isShown = isDrawer($("people-panel")) ? app.dataset.open === "people-panel" : !app.classList.contains("no-people");
+  $("show-people").ariaExpanded = String(isShown);
 }
 
 function button(id) {

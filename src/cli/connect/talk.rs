@@ -1,0 +1,567 @@
+//! A conversation: a connection that comes and goes, somebody who types, and the form in which both are put.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::chat::wire::client::News;
+use crate::chat::wire::json::{Request, SUBPROTOCOL};
+use crate::chat::wire::plain;
+use crate::net::reconnecting::{Cause, Ended, Event, Options, Unsent, Verdict};
+use crate::net::{Connector, Reconnecting};
+use crate::proto::{CloseCode, CloseFrame, Message, Utf8Bytes};
+
+use super::chat::{Chat, Stage};
+use super::command::{self, Entry};
+use super::form::{ANSWER_TIMEOUT, Form, Plain, WELCOME_TIMEOUT};
+use super::show::{Entered, Format, Screen, Shown};
+use super::{Flags, TalkError, lines};
+
+/// A conversation.
+pub(super) struct Talk<'a> {
+    flags: &'a Flags,
+    url: String,
+    client: Reconnecting,
+    form: Form,
+    screen: Screen,
+    /// Whether we have offered the JSON form on our own account.
+    has_offered: bool,
+    /// Until when the server has to have answered a hello.
+    welcome_by: Option<Instant>,
+    ending: Ending,
+    /// Whether the connection is gone and will be back.
+    is_out: bool,
+    /// Whether somebody waits for the next heartbeat's time.
+    wants_round_trip: bool,
+    name_refused: Option<String>,
+}
+
+/// How far we are with ending it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ending {
+    Not,
+    /// Until everything is delivered, or until then while there is a connection.
+    Delivering {
+        until: Instant,
+        wait: Duration,
+    },
+    /// The rest is received until then.
+    Receiving {
+        until: Instant,
+    },
+    /// A Close is sent.
+    Closing,
+}
+
+/// How long a server may take to acknowledge the last texts.
+const ACKNOWLEDGE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How much may wait to be sent before no more is read of a pipe.
+const PIPE_AHEAD_BYTES: usize = 1 << 20;
+
+/// How often it is looked whether a heartbeat was answered that somebody waits for.
+const ROUND_TRIP_LOOK: Duration = Duration::from_millis(100);
+
+impl<'a> Talk<'a> {
+    pub(super) fn new(flags: &'a Flags, url: String, screen: Screen) -> Self {
+        let has_offered = flags.offers_json(screen.is_terminal());
+        let client = connect(flags, &url, (screen.is_terminal(), has_offered));
+        Self {
+            flags,
+            url,
+            client,
+            form: Form::Unknown,
+            screen,
+            has_offered,
+            welcome_by: None,
+            ending: Ending::Not,
+            is_out: false,
+            wants_round_trip: false,
+            name_refused: None,
+        }
+    }
+
+    /// Talks until one side ends it.
+    pub(super) async fn run(mut self) -> Result<(), TalkError> {
+        #[cfg(unix)]
+        let mut signals =
+            self.screen.is_terminal().then(super::super::Signals::catch).transpose().ok().flatten();
+        loop {
+            self.refresh().await?;
+            #[cfg(unix)]
+            let stopped = async {
+                match &mut signals {
+                    Some(signals) => signals.stopped().await,
+                    None => std::future::pending().await,
+                }
+            };
+            #[cfg(not(unix))]
+            let stopped = std::future::pending::<()>();
+            let (takes_input, deadline) = (self.takes_input(), self.deadline());
+            let at = deadline.unwrap_or_else(Instant::now);
+            tokio::select! {
+                event = self.client.recv() => match event {
+                    Ok(Some(event)) => self.on_event(event).await?,
+                    Ok(None) => return self.finish(None).await,
+                    Err(ended) if self.falls_back(&ended) => self.speak_plainly().await?,
+                    Err(ended) => return self.finish(Some(&ended)).await,
+                },
+                entered = self.screen.next(), if takes_input => self.on_entered(entered?).await?,
+                () = tokio::time::sleep_until(at), if deadline.is_some() => self.on_deadline().await?,
+                () = stopped => self.end(Duration::ZERO),
+            }
+        }
+    }
+
+    /// What follows from whatever happened last: what the form has to say, the prompt, the next step of the end.
+    async fn refresh(&mut self) -> Result<(), TalkError> {
+        if let Form::Chat(chat) = &mut self.form {
+            let (requests, shown) = (chat.take_requests(), chat.take_shown());
+            for request in requests {
+                let message = request.encode();
+                let sent = match request {
+                    Request::Hello(_) => self.client.send_first(message).await,
+                    _ => self.client.send(message).await,
+                };
+                // Whatever the connection's end takes with it is sent again.
+                drop(sent);
+            }
+            let is_json = self.flags.format() != Format::Text;
+            for shown in shown {
+                // The message itself was shown already.
+                if !is_json || matches!(shown, Shown::Note(_) | Shown::Alarm(_)) {
+                    self.screen.show(&shown).await?;
+                }
+            }
+        }
+        if self.wants_round_trip {
+            self.tell_round_trip().await?;
+        }
+        self.go_on_ending();
+        let (prompt, words) = (self.form.prompt(self.client.is_connected()), self.form.words());
+        self.screen.set_prompt(&prompt, words)
+    }
+
+    /// Whether what is typed can be taken: a terminal's always, a pipe's once there is room for it.
+    fn takes_input(&self) -> bool {
+        if self.screen.is_terminal() {
+            return self.ending != Ending::Closing;
+        }
+        let is_free = match &self.form {
+            Form::Unknown => false,
+            Form::Plain(plain) => plain.answer_by.is_none(),
+            Form::Chat(chat) => chat.is_known() && !chat.outbox().is_busy(),
+        };
+        self.ending == Ending::Not && is_free && self.client.queued_bytes() < PIPE_AHEAD_BYTES
+    }
+
+    async fn on_event(&mut self, event: Event) -> Result<(), TalkError> {
+        match event {
+            Event::Connected { response, .. } => {
+                let negotiated = self.client.negotiated().cloned().unwrap_or_default();
+                if self.flags.verbose {
+                    let answer = format!("connected: {} {}", response.status(), lines::describe(&negotiated));
+                    self.tell(answer).await?;
+                }
+                self.on_connected(negotiated.subprotocol.as_deref()).await
+            }
+            Event::Message(message) => self.on_message(message).await,
+            Event::Disconnected { cause, retry_in, .. } => self.on_disconnected(&cause, retry_in).await,
+        }
+    }
+
+    async fn on_connected(&mut self, subprotocol: Option<&str>) -> Result<(), TalkError> {
+        let was_out = std::mem::take(&mut self.is_out);
+        if let (Some(SUBPROTOCOL), Some(name)) = (subprotocol, &self.flags.name) {
+            if !matches!(self.form, Form::Chat(_)) {
+                self.form = Form::Chat(Box::new(Chat::new(name, self.flags.path_room(&self.url))));
+            }
+            if let Form::Chat(chat) = &mut self.form {
+                chat.on_connected();
+            }
+            self.welcome_by = Some(Instant::now() + WELCOME_TIMEOUT);
+            return Ok(());
+        }
+        if !matches!(self.form, Form::Plain(_)) {
+            self.form = Form::Plain(Plain { name: self.flags.name.clone(), answer_by: None });
+        }
+        if let Form::Plain(plain) = &mut self.form
+            && let Some(name) = &plain.name
+        {
+            // If the connection ends meanwhile, the next event says so.
+            let _ = self.client.send_first(name.as_str()).await;
+            self.client.hold_queue();
+            plain.answer_by = Some(Instant::now() + ANSWER_TIMEOUT);
+        }
+        if was_out {
+            self.screen.show(&Shown::Note("back again".to_owned())).await?;
+        }
+        Ok(())
+    }
+
+    async fn on_message(&mut self, message: Message) -> Result<(), TalkError> {
+        let format = self.flags.format();
+        match &mut self.form {
+            Form::Chat(chat) => {
+                let news = message.as_text().and_then(News::parse);
+                if self.welcome_by.take().is_some()
+                    && !chat.is_known()
+                    && !matches!(news, Some(News::Welcome { .. } | News::Error { .. }))
+                {
+                    return self.speak_plainly().await;
+                }
+                if format != Format::Text {
+                    self.screen.message(&message, format).await?;
+                }
+                if let Some(news) = news {
+                    chat.on_news(news);
+                }
+                if chat.stage() == Stage::Nameless && !self.screen.is_terminal() {
+                    self.name_refused = Some(chat.name().to_owned());
+                    self.close();
+                }
+                Ok(())
+            }
+            Form::Plain(plain) => {
+                let is_answer = plain.answer_by.take().is_some();
+                let text = message.as_text().unwrap_or_default();
+                plain.on_text(text);
+                let is_refused = is_answer && plain::is_error(text);
+                let name = plain.name.clone();
+                self.screen.message(&message, format).await?;
+                if is_refused {
+                    return self.on_name_refused(name.unwrap_or_default()).await;
+                }
+                if is_answer {
+                    self.client.release_queue();
+                }
+                Ok(())
+            }
+            Form::Unknown => Ok(()),
+        }
+    }
+
+    /// Who reads a refusal on a terminal can type another name; but what was typed before must not become one.
+    async fn on_name_refused(&mut self, name: String) -> Result<(), TalkError> {
+        let unsent = self.client.take_queued().len();
+        if !self.screen.is_terminal() {
+            self.name_refused = Some(name);
+            self.close();
+            return Ok(());
+        }
+        if let Form::Plain(plain) = &mut self.form {
+            plain.name = None;
+        }
+        self.client.release_queue();
+        if unsent > 0 {
+            let why = format!("{unsent} texts were not sent, since they came after the name");
+            self.screen.show(&Shown::Alarm(why)).await?;
+        }
+        self.screen.show(&Shown::Note("type another name".to_owned())).await
+    }
+
+    async fn on_disconnected(&mut self, cause: &Cause, retry_in: Duration) -> Result<(), TalkError> {
+        match &mut self.form {
+            Form::Chat(chat) => chat.on_disconnected(),
+            Form::Plain(plain) => plain.answer_by = None,
+            Form::Unknown => {}
+        }
+        (self.welcome_by, self.wants_round_trip) = (None, false);
+        let what = if self.is_out { "still no connection" } else { "connection lost" };
+        self.is_out = !matches!(self.form, Form::Unknown);
+        let why = match cause {
+            Cause::Connect(error) => error.to_string(),
+            cause => cause.to_string(),
+        };
+        // What is said already isn't said again.
+        let known = ["the connection was lost: ", "the connection failed: "];
+        let why = known.iter().find_map(|known| why.strip_prefix(known)).unwrap_or(&why);
+        let seconds = retry_in.as_secs_f64().ceil().max(1.0);
+        self.screen.show(&Shown::Note(format!("{what}: {why}; again in {seconds} s"))).await
+    }
+
+    /// The server doesn't know the JSON form, whatever it said: begins again without it.
+    async fn speak_plainly(&mut self) -> Result<(), TalkError> {
+        self.tell("this server doesn't speak the chat's JSON form: plain text from here".to_owned()).await?;
+        self.has_offered = false;
+        self.welcome_by = None;
+        self.form = Form::Unknown;
+        self.client = connect(self.flags, &self.url, (self.screen.is_terminal(), false));
+        Ok(())
+    }
+
+    /// Whether a refusal may be of what we have offered on our own account.
+    fn falls_back(&self, ended: &Ended) -> bool {
+        let is_first = matches!(self.form, Form::Unknown);
+        let is_refusal = ended.cause().status() == Some(http::StatusCode::BAD_REQUEST);
+        self.has_offered && is_first && is_refusal
+    }
+
+    /// Says how it is, to who wants to know.
+    async fn tell(&mut self, text: String) -> Result<(), TalkError> {
+        if self.screen.is_terminal() {
+            return self.screen.show(&Shown::Note(text)).await;
+        }
+        if self.flags.verbose {
+            eprintln!("{text}");
+        }
+        Ok(())
+    }
+
+    async fn on_entered(&mut self, entered: Entered) -> Result<(), TalkError> {
+        let line = match entered {
+            Entered::End => {
+                self.end(self.flags.wait);
+                return Ok(());
+            }
+            Entered::Leave => {
+                self.end(Duration::ZERO);
+                return Ok(());
+            }
+            Entered::Line(line) => line,
+        };
+        if !self.screen.is_terminal() {
+            if line.trim_ascii() == b"/quit" {
+                self.end(Duration::ZERO);
+                return Ok(());
+            }
+            return self.send_line(line).await;
+        }
+        if line.trim_ascii().is_empty() && !self.client.is_connected() {
+            self.client.reconnect_now();
+            return Ok(());
+        }
+        // What comes from the editor is text.
+        let line = String::from_utf8_lossy(&line).into_owned();
+        if matches!(&self.form, Form::Chat(chat) if chat.stage() == Stage::Nameless) && !line.starts_with('/')
+        {
+            if let Form::Chat(chat) = &mut self.form {
+                chat.rename(&line);
+            }
+            return Ok(());
+        }
+        self.on_entry(Entry::parse(&line)).await
+    }
+
+    async fn on_entry(&mut self, entry: Entry) -> Result<(), TalkError> {
+        match entry {
+            Entry::Text(text) => return self.send_line(text.into_bytes()).await,
+            Entry::Quit => {
+                self.end(Duration::ZERO);
+                return Ok(());
+            }
+            Entry::Help => return self.screen.show(&Shown::Note(command::help())).await,
+            Entry::Wrong(why) => return self.screen.show(&Shown::Alarm(why)).await,
+            _ => {}
+        }
+        let Form::Chat(chat) = &mut self.form else {
+            if entry == Entry::RoundTrip {
+                return self.ask_round_trip().await;
+            }
+            let why = "this is for chat servers that speak Switchboard's JSON form, and needs a --name";
+            return self.screen.show(&Shown::Alarm(why.to_owned())).await;
+        };
+        match entry {
+            Entry::Who => chat.who(),
+            Entry::Rooms => chat.list_rooms(),
+            Entry::RoundTrip => chat.round_trip(),
+            Entry::Join(room) => chat.join(&room),
+            Entry::Leave(room) => chat.leave(room.as_deref()),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    async fn ask_round_trip(&mut self) -> Result<(), TalkError> {
+        if !self.client.is_connected() {
+            return self.screen.show(&Shown::Alarm("there is no connection".to_owned())).await;
+        }
+        self.wants_round_trip = true;
+        self.tell_round_trip().await
+    }
+
+    /// Says how long the newest heartbeat took, once there was one.
+    async fn tell_round_trip(&mut self) -> Result<(), TalkError> {
+        let Some(time) = self.client.round_trip_time() else { return Ok(()) };
+        self.wants_round_trip = false;
+        self.screen.show(&Shown::round_trip(time)).await
+    }
+
+    /// Sends a line, or keeps it for the next connection.
+    async fn send_line(&mut self, mut line: Vec<u8>) -> Result<(), TalkError> {
+        if !self.flags.binary && line.ends_with(b"\r") {
+            line.pop();
+        }
+        let message = if self.flags.binary {
+            Message::binary(line)
+        } else {
+            Message::Text(Utf8Bytes::try_from(line).map_err(|_| TalkError::NotText)?)
+        };
+        if let Form::Chat(chat) = &mut self.form {
+            let text = message.as_text().unwrap_or_default();
+            let request = (self.flags.format() == Format::Json).then(|| Request::parse(text).ok()).flatten();
+            match request {
+                Some(request) => chat.on_raw(request),
+                None => chat.say_text(text),
+            }
+            return Ok(());
+        }
+        let is_connected = self.client.is_connected();
+        match self.client.send(message).await {
+            Ok(()) if is_connected || !self.screen.is_terminal() => Ok(()),
+            Ok(()) => {
+                let waiting = self.client.queued_messages();
+                let note = format!("this waits for a connection ({waiting} of at most 1000)");
+                self.screen.show(&Shown::Note(note)).await
+            }
+            Err(Unsent::Full(_)) => {
+                let why = "not sent: 1000 texts or 1 MiB wait for a connection already".to_owned();
+                self.screen.show(&Shown::Alarm(why)).await
+            }
+            // What ended it is said elsewhere.
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// Begins to end it; what still comes is shown for `wait`.
+    fn end(&mut self, wait: Duration) {
+        let until = Instant::now() + ACKNOWLEDGE_TIMEOUT;
+        match self.ending {
+            Ending::Not => self.ending = Ending::Delivering { until, wait },
+            // Whoever asks twice is in a hurry.
+            _ if self.screen.is_terminal() => self.close(),
+            _ => {}
+        }
+        // A person doesn't wait for a connection that may never come.
+        if self.screen.is_terminal() && !self.client.is_connected() {
+            self.close();
+        }
+    }
+
+    fn go_on_ending(&mut self) {
+        let now = Instant::now();
+        if let Ending::Delivering { until, wait } = self.ending {
+            let is_delivered = match &self.form {
+                Form::Chat(chat) => chat.outbox().len() == 0,
+                _ => self.client.queued_messages() == 0,
+            };
+            if is_delivered || (now >= until && self.client.is_connected()) {
+                self.ending = Ending::Receiving { until: now + wait };
+            }
+        }
+        if let Ending::Receiving { until } = self.ending
+            && now >= until
+        {
+            self.close();
+        }
+    }
+
+    fn close(&mut self) {
+        self.ending = Ending::Closing;
+        self.client.begin_close(CloseFrame::from(CloseCode::NORMAL));
+    }
+
+    /// When something has to happen by itself.
+    fn deadline(&self) -> Option<Instant> {
+        let answer = match &self.form {
+            Form::Plain(plain) => plain.answer_by,
+            _ => None,
+        };
+        let ending = match self.ending {
+            Ending::Delivering { until, .. } if self.client.is_connected() => Some(until),
+            Ending::Receiving { until } => Some(until),
+            _ => None,
+        };
+        let look = self.wants_round_trip.then(|| Instant::now() + ROUND_TRIP_LOOK);
+        [answer, ending, look, self.welcome_by].into_iter().flatten().min()
+    }
+
+    async fn on_deadline(&mut self) -> Result<(), TalkError> {
+        let now = Instant::now();
+        if self.welcome_by.is_some_and(|by| now >= by) {
+            self.welcome_by = None;
+            if matches!(&self.form, Form::Chat(chat) if !chat.is_known()) {
+                return self.speak_plainly().await;
+            }
+        }
+        if let Form::Plain(plain) = &mut self.form
+            && plain.answer_by.is_some_and(|by| now >= by)
+        {
+            plain.answer_by = None;
+            self.client.release_queue();
+        }
+        Ok(())
+    }
+
+    /// It is over: says why, and what wasn't delivered.
+    async fn finish(mut self, ended: Option<&Ended>) -> Result<(), TalkError> {
+        self.refresh().await?;
+        let is_connected_end = self.ending != Ending::Closing || !self.is_out;
+        let cause = ended.map(Ended::cause).or_else(|| self.client.last_cause().filter(|_| is_connected_end));
+        let result = match cause {
+            Some(Cause::Connect(error)) => {
+                Err(TalkError::Connect(self.url.clone(), lines::inline(&error.to_string())))
+            }
+            Some(Cause::Failed(error)) => Err(TalkError::Lost(error.to_string())),
+            Some(Cause::Closed(Some(frame)))
+                if !matches!(frame.code(), CloseCode::NORMAL | CloseCode::GOING_AWAY) =>
+            {
+                Err(TalkError::Closed(frame.clone()))
+            }
+            _ => Ok(()),
+        };
+        let how = match (cause, &result) {
+            (Some(Cause::Connect(_)), _) => None,
+            (_, Err(TalkError::Lost(error))) => Some(error.clone()),
+            (Some(Cause::Closed(Some(frame))), _) => Some(format!("closed with {frame}")),
+            _ => Some("closed without a code".to_owned()),
+        };
+        let undelivered: Vec<String> = match &self.form {
+            Form::Chat(chat) => chat.outbox().texts().map(str::to_owned).collect(),
+            _ => {
+                let texts = self.client.take_queued().into_iter();
+                texts.map(|text| text.as_text().unwrap_or_default().to_owned()).collect()
+            }
+        };
+        let (flags, refused) = (self.flags, self.name_refused.take());
+        // The terminal is given back first.
+        drop(self);
+        if let (true, Some(how)) = (flags.verbose, how) {
+            eprintln!("ended: {}", lines::inline(&how));
+        }
+        if let Some(name) = refused {
+            return Err(TalkError::NameRefused(name));
+        }
+        result?;
+        if undelivered.is_empty() { Ok(()) } else { Err(TalkError::Undelivered(undelivered)) }
+    }
+}
+
+/// A client that comes back, if the user wants that and it was there before.
+fn connect(flags: &Flags, url: &str, (is_terminal, offers_json): (bool, bool)) -> Reconnecting {
+    let mut options = Options::default();
+    let (reconnects, from_the_start) = (is_terminal || flags.reconnect, flags.reconnect);
+    if !is_terminal {
+        // What is read of a pipe is bounded before it is read.
+        options.max_queued_bytes = usize::MAX;
+        options.max_queued_messages = usize::MAX;
+    }
+    let was_connected = Arc::new(AtomicBool::new(from_the_start));
+    options.classify = Arc::new(move |cause| {
+        let is_connected = !matches!(cause, Cause::Connect(_));
+        let may_retry = was_connected.fetch_or(is_connected, Ordering::Relaxed) || is_connected;
+        match cause {
+            Cause::Closed(_) if !reconnects => Verdict::End,
+            _ if !reconnects || !may_retry => Verdict::Fail,
+            // Whoever took our session over would lose it to us again.
+            cause if cause.close_code().is_some_and(|code| code.get() == TAKEN_OVER) => Verdict::Fail,
+            cause => cause.verdict(),
+        }
+    });
+    Reconnecting::with_options(Connector::new(flags.config(is_terminal, offers_json)), url, options)
+}
+
+/// The code of a Close because another connection took the session over.
+const TAKEN_OVER: u16 = 4409;
