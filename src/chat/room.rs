@@ -13,8 +13,8 @@ use crate::hub::{self, Entry, Form, Membership, Outlet, Publish, View};
 
 use super::content::{Content, Message, What};
 use super::name::UserName;
-use super::people::{Found, People};
 pub use super::people::{Contact, Order};
+use super::people::{Found, People};
 use super::recent::Recent;
 use super::room_name::RoomName;
 use super::store::{Durable, Record, Store, StoreError};

@@ -20,12 +20,7 @@ async fn call(server: &Server, method: &str, path: &str, body: Option<Value>) ->
     call_with(server, (method, path), &[], body).await
 }
 
-async fn call_with(
-    server: &Server,
-    request: (&str, &str),
-    fields: &[&str],
-    body: Option<Value>,
-) -> Answer {
+async fn call_with(server: &Server, request: (&str, &str), fields: &[&str], body: Option<Value>) -> Answer {
     let bearer = format!("Authorization: Bearer {KEY}");
     let fields = [&[bearer.as_str()], fields].concat();
     let body = body.map(|body| body.to_string());
@@ -87,7 +82,8 @@ async fn a_message_is_published_to_both_forms() {
         (&json!("backend"), &json!(" built\n"), &json!("build"), &json!(1))
     );
     // A room is made by a message to it.
-    let answer = call(&server, "POST", "/api/rooms/new/messages", Some(json!({"from": "b", "text": "x"}))).await;
+    let answer =
+        call(&server, "POST", "/api/rooms/new/messages", Some(json!({"from": "b", "text": "x"}))).await;
     assert_eq!(answer.status, 201);
     let joined = ada.ask(json!({"type": "join", "room": "new"})).await;
     assert_eq!((&joined["history"][0]["text"], &joined["epoch"]), (&json!("x"), &answer.json()["epoch"]));
@@ -113,7 +109,8 @@ async fn a_repeated_request_with_its_key_is_published_once() {
     assert_eq!(publish(&"x".repeat(65), "x").await.status, 400);
     for _ in 0..2 {
         let body = json!({"from": "backend", "text": "to all"});
-        let answer = call_with(&server, ("POST", "/api/broadcast"), &["Idempotency-Key: b"], Some(body)).await;
+        let answer =
+            call_with(&server, ("POST", "/api/broadcast"), &["Idempotency-Key: b"], Some(body)).await;
         assert_eq!((answer.status, answer.json()), (201, json!({"rooms": 1})));
     }
     assert_eq!(ada.recv().await["text"], "to all");
@@ -153,8 +150,12 @@ async fn rooms_history_and_presence_can_be_looked_at() {
         ("?after=99", vec![], false),
     ] {
         let history = call(&server, "GET", &format!("/api/rooms/lobby/history{query}"), None).await.json();
-        let came: Vec<_> =
-            history["messages"].as_array().unwrap().iter().map(|said| said["offset"].as_u64().unwrap()).collect();
+        let came: Vec<_> = history["messages"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|said| said["offset"].as_u64().unwrap())
+            .collect();
         assert_eq!((came, &history["complete"]), (offsets, &json!(complete)), "{query}");
         assert_eq!((&history["offset"], &history["epoch"]), (&json!(5), &epoch));
     }
@@ -175,7 +176,10 @@ async fn connections_are_listed_and_disconnected_with_4403() {
     let [first, second] = &list["connections"].as_array().unwrap()[..] else { panic!("{list}") };
     assert_eq!((&first["id"], &first["name"]), (&ada.welcome["connection"], &json!("Ada")));
     assert_eq!((&first["rooms"], &first["form"]), (&json!(["a", "lobby"]), &json!("json")));
-    assert_eq!((&second["name"], &second["room"], &second["form"]), (&json!("ann"), &json!("lobby"), &json!("text")));
+    assert_eq!(
+        (&second["name"], &second["room"], &second["form"]),
+        (&json!("ann"), &json!("lobby"), &json!("text"))
+    );
     assert_eq!(second["address"], "127.0.0.1");
     for connection in [first, second] {
         let path = format!("/api/connections/{}", connection["id"]);
@@ -185,7 +189,11 @@ async fn connections_are_listed_and_disconnected_with_4403() {
     assert_eq!(ada.closed().await.0, 4403);
     assert_eq!(ann.closed_after_lines().await, 4403);
     for id in ["999", "x", "-1", "18446744073709551616"] {
-        assert_eq!(call(&server, "DELETE", &format!("/api/connections/{id}"), None).await.status, 404, "{id}");
+        assert_eq!(
+            call(&server, "DELETE", &format!("/api/connections/{id}"), None).await.status,
+            404,
+            "{id}"
+        );
     }
 }
 
@@ -260,7 +268,9 @@ async fn what_is_wrong_has_its_status() {
 async fn head_is_where_get_is_and_has_no_body() {
     let server = server(&[]).await;
     let _ada = Json::join(&server, "Ada").await;
-    for path in ["/api/rooms", "/api/openapi.json", "/api/connections", "/api/rooms/lobby/history", "/api/nothing"] {
+    for path in
+        ["/api/rooms", "/api/openapi.json", "/api/connections", "/api/rooms/lobby/history", "/api/nothing"]
+    {
         let (get, head) = (call(&server, "GET", path, None).await, call(&server, "HEAD", path, None).await);
         assert_eq!((head.status, head.body.as_str()), (get.status, ""), "{path}");
         assert_eq!(head.field("content-length"), get.field("content-length"), "{path}");

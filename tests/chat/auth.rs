@@ -51,7 +51,8 @@ pub(crate) async fn plain(server: &Server, bearer: &str) -> Client {
     let mut stream = ask(server, "/", &[&format!("Authorization: {bearer}")]).await;
     let head = read_head(&mut stream).await;
     assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
-    let ws = WebSocket::from_parts(stream, Role::Client, Negotiated::default(), &Config::default(), Vec::new());
+    let ws =
+        WebSocket::from_parts(stream, Role::Client, Negotiated::default(), &Config::default(), Vec::new());
     let mut client = Client { ws: ws.unwrap() };
     assert!(client.recv_text().await.starts_with("Welcome, "));
     client
@@ -126,13 +127,18 @@ async fn wrong_tokens_are_refused_wherever_they_stand() {
     let (server, _folder) = server(&[]).await;
     let expired = token(json!({"sub": "Ada", "exp": now() - LEEWAY - 1}));
     let early = token(json!({"sub": "Ada", "nbf": now() + 100}));
-    let (other, good) = (signed(json!({"sub": "Ada"}), "another secret, as long as this one is"), token(json!({"sub": "Ada"})));
+    let (other, good) = (
+        signed(json!({"sub": "Ada"}), "another secret, as long as this one is"),
+        token(json!({"sub": "Ada"})),
+    );
     let unsigned = format!("eyJhbGciOiJub25lIn0.{}.", good.split('.').nth(1).unwrap());
     let for_others = token(json!({"sub": "Ada", "aud": "billing"}));
     let misspelt = token(json!({"sub": "Ada", "switchboard": {"jion": ["x"]}}));
     let nameless = token(json!({"x": 1}));
     let invisible = token(json!({"sub": "Ad\u{202e}a"}));
-    for wrong in [&expired, &early, &other, &unsigned, &for_others, &misspelt, &nameless, &invisible, "a.b.c", ""] {
+    for wrong in
+        [&expired, &early, &other, &unsigned, &for_others, &misspelt, &nameless, &invisible, "a.b.c", ""]
+    {
         let head = answer_to(&server, "/", &[&format!("Authorization: Bearer {wrong}")]).await;
         assert!(head.starts_with("HTTP/1.1 401 "), "{wrong}: {head}");
         let mut client = Json::connect(&server, "/").await;
@@ -159,7 +165,8 @@ async fn a_token_that_runs_out_closes_with_4401_unless_it_is_refreshed() {
         let error = bob.ask(json!({"type": "refresh", "id": "r", "token": wrong})).await;
         assert_eq!((&error["code"], &error["id"]), (&json!(code), &json!("r")));
     }
-    let refreshed = bob.ask(json!({"type": "refresh", "id": "r", "token": token(json!({"sub": "Bob"}))})).await;
+    let refreshed =
+        bob.ask(json!({"type": "refresh", "id": "r", "token": token(json!({"sub": "Bob"}))})).await;
     assert_eq!(refreshed, json!({"type": "done", "id": "r"}));
     assert_eq!(ada.closed().await.0, 4401);
     assert_eq!(ann.closed_after_lines().await, 4401);

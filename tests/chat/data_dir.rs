@@ -40,10 +40,16 @@ async fn history_epoch_and_sessions_survive_a_kill() {
     assert_eq!(texts(&ada.joined["history"]), ["first", "last"]);
     assert_eq!((&ada.joined["epoch"], &ada.joined["complete"]), (&epoch, &json!(true)));
     let first = &ada.joined["history"][0];
-    assert_eq!((&first["offset"], &first["time"], &first["key"]), (&ack["offset"], &ack["time"], &json!("k")));
+    assert_eq!(
+        (&first["offset"], &first["time"], &first["key"]),
+        (&ack["offset"], &ack["time"], &json!("k"))
+    );
     // What it said isn't said again, and is still its own.
     let again = ada.ask(publish).await;
-    assert_eq!((&again["offset"], &again["time"], &again["duplicate"]), (&ack["offset"], &ack["time"], &json!(true)));
+    assert_eq!(
+        (&again["offset"], &again["time"], &again["duplicate"]),
+        (&ack["offset"], &ack["time"], &json!(true))
+    );
     let after = json!({"offset": last, "epoch": epoch});
     let bob = Json::resume(&server, "Bob", &json!({"id": "x", "secret": "y"}), json!({"after": after})).await;
     assert_eq!((&bob.joined["history"], &bob.joined["complete"]), (&json!([]), &json!(true)));

@@ -54,7 +54,10 @@ async fn nobody_is_shown_the_leaves_of_a_stop_and_what_was_acknowledged_is_kept(
     let server = Server::start(&arguments).await;
     let after = json!({"after": {"offset": last - 1, "epoch": epoch}});
     let mut ada = Json::resume(&server, "Ada", &session, after).await;
-    assert_eq!((&ada.joined["history"][0]["text"], &ada.joined["complete"]), (&json!("last words"), &json!(true)));
+    assert_eq!(
+        (&ada.joined["history"][0]["text"], &ada.joined["complete"]),
+        (&json!("last words"), &json!(true))
+    );
     let again = json!({"type": "publish", "room": "lobby", "id": "last words", "text": "last words"});
     assert_eq!(ada.ask(again).await["duplicate"], true);
     assert_eq!(ada.settle().await, Vec::<Value>::new());

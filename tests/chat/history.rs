@@ -76,7 +76,9 @@ async fn parts_of_it_can_be_asked_for() {
 #[tokio::test]
 async fn all_of_it_is_complete() {
     let (_server, mut ada) = talked("1000", 20).await;
-    for (range, expected) in [(json!({}), 1..=20), (json!({"after": 0}), 1..=20), (json!({"before": 4}), 1..=3)] {
+    for (range, expected) in
+        [(json!({}), 1..=20), (json!({"after": 0}), 1..=20), (json!({"before": 4}), 1..=3)]
+    {
         assert_eq!(history(&mut ada, range.clone()).await, (expected.collect(), true), "{range}");
     }
 }

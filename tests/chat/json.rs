@@ -34,7 +34,10 @@ async fn a_text_limit_is_in_the_welcome_and_holds() {
     assert_eq!(ada.welcome["limits"]["message_bytes"], 2048);
     assert_eq!(ada.say("äöü!?").await, 1);
     let error = ada.ask(json!({"type": "publish", "room": "lobby", "id": "x", "text": "123456"})).await;
-    assert_eq!((&error["code"], &error["id"], &error["room"]), (&json!("text_too_long"), &json!("x"), &json!("lobby")));
+    assert_eq!(
+        (&error["code"], &error["id"], &error["room"]),
+        (&json!("text_too_long"), &json!("x"), &json!("lobby"))
+    );
     ada.send_text(&format!("{:3000}", json!({"type": "ping"}).to_string())).await;
     assert_eq!(ada.closed().await.0, 1009);
 }
@@ -88,7 +91,10 @@ async fn rooms_are_joined_left_and_looked_at() {
     let mut ada = Json::join(&server, "Ada").await;
     let mut bob = Json::join_at(&server, "/rooms/rust", "Bob").await;
     let joined = ada.ask(json!({"type": "join", "room": "rust", "id": "1"})).await;
-    assert_eq!((&joined["type"], &joined["id"], &joined["count"]), (&json!("joined"), &json!("1"), &json!(2)));
+    assert_eq!(
+        (&joined["type"], &joined["id"], &joined["count"]),
+        (&json!("joined"), &json!("1"), &json!(2))
+    );
     assert_eq!(joined["members"], json!([{"name": "Ada"}, {"name": "Bob"}]));
     let news = bob.recv().await;
     assert_eq!(
@@ -139,7 +145,8 @@ async fn a_published_text_is_acknowledged_and_passed_on_as_it_is() {
     let mut ann = Client::join(&server, "ann").await;
     let mut ada = Json::join(&server, "Ada").await;
     let text = " <script>alert(1)</script>\n\u{2028}\u{0}\u{1F600} ";
-    let ack = ada.ask(json!({"type": "publish", "room": "lobby", "id": "5", "text": text, "key": "build"})).await;
+    let ack =
+        ada.ask(json!({"type": "publish", "room": "lobby", "id": "5", "text": text, "key": "build"})).await;
     assert_eq!((&ack["type"], &ack["id"], &ack["offset"]), (&json!("ack"), &json!("5"), &json!(1)));
     let message = bob.until("message").await;
     assert_eq!(
@@ -241,7 +248,11 @@ async fn what_is_wrong_is_said_and_the_connection_goes_on() {
         (json!({"type": "dance", "id": "1"}).to_string(), "unknown_type", Some("1")),
         (json!({"type": "join", "room": "a b", "id": "1"}).to_string(), "room_invalid", Some("1")),
         (json!({"type": "join", "room": "x".repeat(65), "id": "1"}).to_string(), "room_invalid", Some("1")),
-        (json!({"type": "publish", "room": "lobby", "text": " \n", "id": "1"}).to_string(), "text_empty", Some("1")),
+        (
+            json!({"type": "publish", "room": "lobby", "text": " \n", "id": "1"}).to_string(),
+            "text_empty",
+            Some("1"),
+        ),
         (json!({"type": "ping", "id": long}).to_string(), "too_large", None),
         (
             json!({"type": "publish", "room": "lobby", "text": "x", "key": long, "id": "1"}).to_string(),

@@ -16,8 +16,17 @@ async fn log_of_a_busy_day(format: &str, filter: &str) -> (Vec<String>, String) 
     let secret = folder.write("secret", "0123456789abcdef0123456789abcdef");
     let (keys, log) = (folder.write("keys", API_KEY), folder.path("log"));
     let arguments = [
-        "chat", "--auth", "jwt", "--jwt-secret-file", &secret, "--jwt-cookie", "session", "--api-key-file",
-        &keys, "--log-format", format,
+        "chat",
+        "--auth",
+        "jwt",
+        "--jwt-secret-file",
+        &secret,
+        "--jwt-cookie",
+        "session",
+        "--api-key-file",
+        &keys,
+        "--log-format",
+        format,
     ];
     let mut server = Server::start_logged(&arguments, filter, log.as_ref()).await;
     let good = token(json!({"sub": "Ada \"x\" bytes=1", "exp": 9e9}));

@@ -20,7 +20,12 @@ async fn join(server: &Server, token: &str) -> Json {
 
 async fn texts(client: &mut Json) -> Vec<String> {
     let answer = client.ask(json!({"type": "history", "room": "lobby"})).await;
-    answer["messages"].as_array().unwrap().iter().map(|said| said["text"].as_str().unwrap().to_owned()).collect()
+    answer["messages"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|said| said["text"].as_str().unwrap().to_owned())
+        .collect()
 }
 
 #[tokio::test]
@@ -113,7 +118,10 @@ async fn a_kicked_member_is_told_and_may_go_elsewhere() {
     let nobody = json!({"type": "kick", "room": "lobby", "id": "k", "name": "Nobody"});
     mia.settle().await;
     assert_eq!(mia.ask(nobody).await["code"], "not_found");
-    assert_eq!(mia.ask(json!({"type": "kick", "room": "lobby", "name": "[x]"})).await["code"], "name_invalid");
+    assert_eq!(
+        mia.ask(json!({"type": "kick", "room": "lobby", "name": "[x]"})).await["code"],
+        "name_invalid"
+    );
 }
 
 #[tokio::test]
@@ -156,7 +164,8 @@ async fn a_ban_keeps_out_whatever_looks_like_the_name_until_it_is_lifted() {
     let (server, _folder) = server(&[]).await;
     let mut eve = member(&server, "Eve").await;
     let mut mia = moderator(&server, "Mia").await;
-    let ban = |seconds: u64| json!({"type": "ban", "room": "lobby", "id": "b", "name": "Eve", "seconds": seconds});
+    let ban =
+        |seconds: u64| json!({"type": "ban", "room": "lobby", "id": "b", "name": "Eve", "seconds": seconds});
     mia.send(ban(600)).await;
     assert_eq!(mia.until("done").await["id"], "b");
     assert_eq!(eve.until("kicked").await.get("reason"), None);
@@ -207,7 +216,8 @@ async fn rights_are_by_room() {
     assert_eq!(nobody["code"], "not_found");
     assert_eq!(ada.settle().await, Vec::<Value>::new());
     // A path to a room that the token doesn't allow: welcome, but not there.
-    let mut other = Json::open(server.address(), Opening { path: "/rooms/secret", ..Opening::default() }).await.unwrap();
+    let mut other =
+        Json::open(server.address(), Opening { path: "/rooms/secret", ..Opening::default() }).await.unwrap();
     let grant = json!({"join": ["lobby"]});
     let hello = json!({"type": "hello", "token": token(json!({"sub": "Bob", "switchboard": grant}))});
     assert_eq!(other.ask(hello).await["type"], "welcome");

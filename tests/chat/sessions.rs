@@ -64,9 +64,13 @@ async fn a_lost_connection_that_nobody_comes_back_for_is_one_leave_after_five_se
     assert_eq!(members["count"], 2);
     let mut eve = Json::connect(&server, "/").await;
     assert_eq!(eve.ask(json!({"type": "hello", "name": "ada"})).await["code"], "name_taken");
-    let leave = tokio::time::timeout(3 * PATIENCE, bob.ws.recv()).await.expect("she leaves").unwrap().unwrap();
+    let leave =
+        tokio::time::timeout(3 * PATIENCE, bob.ws.recv()).await.expect("she leaves").unwrap().unwrap();
     let leave: Value = serde_json::from_str(leave.as_text().unwrap()).unwrap();
-    assert_eq!((&leave["event"], &leave["name"], &leave["count"]), (&json!("leave"), &json!("Ada"), &json!(1)));
+    assert_eq!(
+        (&leave["event"], &leave["name"], &leave["count"]),
+        (&json!("leave"), &json!("Ada"), &json!(1))
+    );
     assert_eq!(bob.settle().await, Vec::<Value>::new());
     // Whoever comes too late is new, though the same.
     let ada = Json::resume(&server, "Ada", &session, json!({})).await;

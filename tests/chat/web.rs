@@ -30,7 +30,8 @@ async fn health_readiness_and_metrics_are_answered_head_too() {
     let mut ada = Json::join(&server, "Ada").await;
     ada.say("hello").await;
     for path in ["/healthz", "/readyz", "/metrics", "/"] {
-        let (got, head) = (get(server.address(), path).await, http::ask(server.address(), ("HEAD", path), &[], None).await);
+        let (got, head) =
+            (get(server.address(), path).await, http::ask(server.address(), ("HEAD", path), &[], None).await);
         assert_eq!((got.status, head.status, head.body.as_str()), (200, 200, ""), "{path}");
         assert_eq!(http::ask(server.address(), ("POST", path), &[], None).await.status, 405, "{path}");
     }
@@ -39,7 +40,8 @@ async fn health_readiness_and_metrics_are_answered_head_too() {
     assert!(!metrics.contains("Ada") && !metrics.contains("lobby"), "{metrics}");
     let value = |name: &str| -> f64 {
         let line = metrics.lines().find(|line| line.starts_with(name) && !line.starts_with('#'));
-        line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or_else(|| panic!("{name}: {metrics}"))
+        line.and_then(|line| line.rsplit(' ').next()?.parse().ok())
+            .unwrap_or_else(|| panic!("{name}: {metrics}"))
     };
     assert_eq!(value("switchboard_members"), 1.0);
 }

@@ -7,10 +7,10 @@ pub mod client;
 #[cfg(feature = "cli")]
 pub mod http;
 pub mod inflate;
-#[cfg(any(feature = "client", feature = "server"))]
-pub mod scripted;
 #[cfg(feature = "cli")]
 pub mod json;
+#[cfg(any(feature = "client", feature = "server"))]
+pub mod scripted;
 #[cfg(feature = "cli")]
 pub mod server;
 #[cfg(any(feature = "client", feature = "server"))]

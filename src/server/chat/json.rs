@@ -26,8 +26,8 @@ use crate::proto::{CloseCode, CloseFrame, Message, Prepared};
 
 use super::super::auth::Action;
 use super::access::{EXPIRED, Rights};
-use super::plain::expired;
 use super::line::{Line, Tally};
+use super::plain::expired;
 use super::{Chat, DISCONNECTED, TAKEN_OVER, connections};
 use greeting::Admitted;
 
@@ -299,10 +299,7 @@ impl Client<'_> {
                     return Ok(Some(End::Lost));
                 }
                 // It is closed already.
-                Order::TooSlow => {
-                    self.line.tally.close(CloseCode::TRY_AGAIN_LATER);
-                    return Ok(Some(End::Gone));
-                }
+                Order::TooSlow => return Ok(Some(End::Gone)),
             }
         }
         Ok(None)
@@ -311,11 +308,10 @@ impl Client<'_> {
     /// The session ends, or is held for whoever comes back.
     async fn end(mut self, result: Result<End, Error>) -> Result<(), Error> {
         let (places, held) = (std::mem::take(&mut self.places), std::mem::take(&mut self.held));
-        let is_out = places.values().any(|place| !place.membership().is_in() && self.line.sender.is_closed());
         let end = match &result {
             Ok(end) => *end,
-            // A connection that closed itself, fell silent or broke the rules is no accident.
-            Err(Error::Lost | Error::Io(_)) if !is_out => End::Lost,
+            // A connection that was closed, fell silent, read too slowly or broke the rules is no accident.
+            Err(Error::Lost | Error::Io(_)) if self.line.tally.ours().is_none() => End::Lost,
             Err(_) => End::Gone,
         };
         if self.chat.connections.is_shutting_down() {
