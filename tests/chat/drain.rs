@@ -64,22 +64,6 @@ async fn nobody_is_shown_the_leaves_of_a_stop_and_what_was_acknowledged_is_kept(
 }
 
 #[tokio::test]
-async fn whoever_comes_too_late_is_told_when_to_come_back() {
-    let mut server = Server::start(&["chat", "--drain-timeout", "2s"]).await;
-    // Its handshake keeps the server from ending at once.
-    let stubborn = crate::common::client::RawClient::join(&server, "stubborn").await;
-    server.signal("STOP").await;
-    let asked = crate::common::client::ask(&server, "/", &[]).await;
-    server.signal("TERM").await;
-    server.signal("CONT").await;
-    let mut asked = asked;
-    let head = crate::common::client::read_head(&mut asked).await;
-    assert!(head.starts_with("HTTP/1.1 503 ") && head.contains("\r\nRetry-After: "), "{head}");
-    drop((stubborn, asked));
-    assert_eq!(server.wait().await.code(), Some(0));
-}
-
-#[tokio::test]
 async fn a_full_server_is_not_ready() {
     let server = Server::start(&["chat", "--max-connections", "2"]).await;
     let _ada = Json::join(&server, "Ada").await;

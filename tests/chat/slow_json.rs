@@ -62,9 +62,7 @@ fn check(came: &BTreeMap<u64, Value>, missed: &[(u64, u64, u64)]) {
         let within: Vec<u64> = gaps.range(first..=last).copied().collect();
         assert_eq!(within.len() as u64, *count, "{first} to {last}");
         assert_eq!((within.first(), within.last()), (Some(first), Some(last)));
-        within.iter().for_each(|offset| {
-            gaps.remove(offset);
-        });
+        gaps.retain(|offset| !within.contains(offset));
     }
     assert!(gaps.is_empty() && !missed.is_empty());
 }
@@ -137,8 +135,8 @@ async fn by_disconnect_the_slow_one_gets_1013_and_has_left_at_once() {
 }
 
 #[tokio::test]
-async fn signals_are_dropped_first_and_never_missed() {
-    let server = start("disconnect").await;
+async fn signals_that_are_dropped_are_not_missed() {
+    let server = start("drop-oldest").await;
     let mut slow = slow(&server).await;
     let mut ann = Json::join(&server, "ann").await;
     for number in 0..20_000 {

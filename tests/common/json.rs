@@ -1,7 +1,9 @@
 //! Clients that speak JSON. Whatever goes either way has to be as the published schema says.
 
+use std::collections::VecDeque;
 use std::net::{Shutdown, SocketAddr};
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 use serde_json::{Value, json};
@@ -46,6 +48,8 @@ pub struct Json {
     pub ws: WebSocket,
     /// The same connection, for losing it.
     socket: std::net::TcpStream,
+    /// What came before what was waited for.
+    passed: VecDeque<Value>,
     /// The answers to its hello.
     pub welcome: Value,
     pub joined: Value,
@@ -72,24 +76,30 @@ impl Json {
     /// Connects.
     pub async fn open(server: SocketAddr, opening: Opening<'_>) -> Result<Self, Error> {
         let socket = TcpSocket::new_v4().unwrap();
+        let mut config = Config::default();
         if let Some(bytes) = opening.receive_buffer {
             socket.set_recv_buffer_size(bytes).unwrap();
+            // Compressed, texts without sense are too short to fill it.
+            config.deflate = None;
         }
         let stream = within(socket.connect(server)).await.expect("the server is there").into_std().unwrap();
         let socket = stream.try_clone().unwrap();
-        let mut config = Config::default();
         config.limits.max_message_bytes = 16 << 20;
         config.limits.max_frame_bytes = 16 << 20;
         config.subprotocols = vec![SUBPROTOCOL.to_owned()];
         config.subprotocols.extend(opening.subprotocols.iter().map(|&other| other.to_owned()));
         for (name, value) in opening.fields {
+            if *name == "origin" {
+                config.origin = Some(HeaderValue::from_str(value).unwrap());
+                continue;
+            }
             config.headers.append(HeaderName::from_static(name), HeaderValue::from_str(value).unwrap());
         }
         let url = format!("ws://{server}{}", opening.path);
         let stream = tokio::net::TcpStream::from_std(stream).unwrap();
         let (ws, _) = within(Connector::new(config).connect_on(&url, stream)).await?;
         assert_eq!(ws.negotiated().subprotocol.as_deref(), Some(SUBPROTOCOL));
-        Ok(Self { ws, socket, welcome: Value::Null, joined: Value::Null })
+        Ok(Self { ws, socket, passed: VecDeque::new(), welcome: Value::Null, joined: Value::Null })
     }
 
     /// Joins the lobby.
@@ -142,20 +152,40 @@ impl Json {
 
     /// The next message.
     pub async fn recv(&mut self) -> Value {
+        match self.passed.pop_front() {
+            Some(message) => message,
+            None => self.recv_new().await,
+        }
+    }
+
+    async fn recv_new(&mut self) -> Value {
         let message = within(self.ws.recv()).await.expect("the connection is well");
         read(message.expect("a message, not a close").as_text().expect("a text"))
     }
 
-    /// Sends a request and returns what comes next.
+    /// Sends a request and returns its answer. What others do meanwhile comes later.
     pub async fn ask(&mut self, request: Value) -> Value {
         self.send(request).await;
-        self.recv().await
+        self.answer().await
     }
 
-    /// Sends a text, whatever it is, and returns what comes next.
+    /// The same with a text, whatever it is.
     pub async fn ask_text(&mut self, text: &str) -> Value {
         self.send_text(text).await;
-        self.recv().await
+        self.answer().await
+    }
+
+    /// The next message that is an answer.
+    pub async fn answer(&mut self) -> Value {
+        loop {
+            let message = self.recv_new().await;
+            match message["type"].as_str().expect("a type") {
+                "message" | "presence" | "signal" | "deleted" | "kicked" | "missed" | "notice" => {
+                    self.passed.push_back(message);
+                }
+                _ => return message,
+            }
+        }
     }
 
     /// The next message of a type; others are passed over.
@@ -175,16 +205,14 @@ impl Json {
         ack["offset"].as_u64().expect("a number")
     }
 
-    /// What comes until everything that was sent before is answered.
+    /// What others did before, as far as it has come within a moment.
     pub async fn settle(&mut self) -> Vec<Value> {
-        self.send(json!({"type": "ping", "id": "settled"})).await;
-        let mut before = Vec::new();
-        loop {
-            match self.recv().await {
-                pong if pong["type"] == "pong" && pong["id"] == "settled" => return before,
-                other => before.push(other),
-            }
+        for _ in 0..2 {
+            let pong = self.ask(json!({"type": "ping", "id": "settled"})).await;
+            assert_eq!((&pong["type"], &pong["id"]), (&json!("pong"), &json!("settled")), "{pong}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
+        self.passed.drain(..).collect()
     }
 
     /// Waits for the server's Close, and returns its code and its reason.

@@ -55,11 +55,18 @@ struct Client<'a> {
     /// What the client has of them.
     known_offsets: BTreeMap<String, Position>,
     /// What the socket had no room for. While there is any nothing is read.
-    answers: VecDeque<Prepared>,
+    answers: VecDeque<Waiting>,
     /// What waits for the disk. Bounded by `MAX_UNSTORED`.
     receipts: VecDeque<Unstored>,
     /// When the token runs out.
     expiry: Option<Pin<Box<Sleep>>>,
+}
+
+/// An answer that waits for its turn.
+struct Waiting {
+    answer: Prepared,
+    /// In which room the client is once it has this.
+    begins: Option<RoomName>,
 }
 
 /// Something that was said and waits for the disk.
@@ -292,10 +299,7 @@ impl Client<'_> {
                     return Ok(Some(End::Lost));
                 }
                 // It is closed already.
-                Order::TooSlow => {
-                    self.line.tally.close(CloseCode::TRY_AGAIN_LATER);
-                    return Ok(Some(End::Gone));
-                }
+                Order::TooSlow => return Ok(Some(End::Gone)),
             }
         }
         Ok(None)
@@ -304,11 +308,10 @@ impl Client<'_> {
     /// The session ends, or is held for whoever comes back.
     async fn end(mut self, result: Result<End, Error>) -> Result<(), Error> {
         let (places, held) = (std::mem::take(&mut self.places), std::mem::take(&mut self.held));
-        let is_out = places.values().any(|place| !place.membership().is_in() && self.line.sender.is_closed());
         let end = match &result {
             Ok(end) => *end,
-            // A connection that closed itself, fell silent or broke the rules is no accident.
-            Err(Error::Lost | Error::Io(_)) if !is_out => End::Lost,
+            // A connection that was closed, fell silent, read too slowly or broke the rules is no accident.
+            Err(Error::Lost | Error::Io(_)) if self.line.tally.ours().is_none() => End::Lost,
             Err(_) => End::Gone,
         };
         if self.chat.connections.is_shutting_down() {
@@ -350,12 +353,10 @@ impl Client<'_> {
             count: people.count,
         }
         .encode();
-        self.answer(joined);
+        // Nothing of the room may overtake this.
+        self.answers.push_back(Waiting { answer: joined, begins: Some(room.name().clone()) });
         self.places.insert(room.name().clone(), place);
         self.describe();
-        if let Some(place) = self.places.get(room.name()) {
-            place.begin();
-        }
     }
 
     fn describe(&self) {
@@ -397,17 +398,21 @@ impl Client<'_> {
 
     /// Says something, in its turn.
     fn answer(&mut self, answer: Prepared) {
-        self.answers.push_back(answer);
+        self.answers.push_back(Waiting { answer, begins: None });
     }
 
     /// Sends what there is room for.
     fn flush(&mut self) -> Result<(), Error> {
-        while let Some(answer) = self.answers.front() {
+        while let Some(Waiting { answer, begins }) = self.answers.front() {
             match self.line.sender.try_send_prepared(answer) {
-                Ok(()) => drop(self.answers.pop_front()),
+                Ok(()) => {}
                 Err(TrySendError::Full(())) => return Ok(()),
                 Err(TrySendError::Refused(error)) => return Err(error),
             }
+            if let Some(place) = begins.as_ref().and_then(|room| self.places.get(room)) {
+                place.begin();
+            }
+            self.answers.pop_front();
         }
         Ok(())
     }

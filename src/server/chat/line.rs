@@ -89,8 +89,8 @@ impl Line {
         missed: impl Fn(&Missed) -> Prepared + Send + Sync + 'static,
     ) -> Arc<dyn Outlet> {
         let member = SocketMember::with_notice(self.sender.clone(), missed);
-        let (mailbox, metrics) = (self.mailbox.clone(), self.metrics.clone());
-        Arc::new(LineOutlet { member, mailbox, metrics })
+        let (mailbox, metrics, tally) = (self.mailbox.clone(), self.metrics.clone(), self.tally.clone());
+        Arc::new(LineOutlet { member, mailbox, metrics, tally })
     }
 }
 
@@ -99,6 +99,7 @@ struct LineOutlet {
     member: SocketMember,
     mailbox: Arc<Mailbox>,
     metrics: Arc<Metrics>,
+    tally: Arc<Tally>,
 }
 
 impl Outlet for LineOutlet {
@@ -119,6 +120,7 @@ impl Outlet for LineOutlet {
     }
 
     fn on_too_slow(&self) {
+        self.tally.close(CloseCode::TRY_AGAIN_LATER);
         self.member.on_too_slow();
         // It has left: its task says so now, not when the connection has ended.
         self.mailbox.order(Order::TooSlow);

@@ -187,10 +187,7 @@ impl User {
     fn obey(&self, orders: Vec<Order>) -> Result<(), Error> {
         let (code, why) = match orders.into_iter().next() {
             // It is closed already.
-            Some(Order::TooSlow) => {
-                self.line.tally.close(CloseCode::TRY_AGAIN_LATER);
-                return Ok(());
-            }
+            Some(Order::TooSlow) => return Ok(()),
             Some(Order::Kick { by, reason, .. }) => {
                 let reason = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
                 (CloseCode::POLICY_VIOLATION, format!("you were put out of the room by {by}{reason}"))
