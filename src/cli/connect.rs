@@ -1,7 +1,7 @@
 //! `switchboard connect`: lines in and out, for people and for scripts.
 
-mod chat;
 mod command;
+mod conversation;
 mod editor;
 mod form;
 mod layout;
@@ -189,8 +189,8 @@ enum TalkError {
     Closed(CloseFrame),
     #[error("the name {0:?} was refused: choose another --name")]
     NameRefused(String),
-    #[error("{} of the texts were not delivered, or nobody said so; the first: {:?}", .0.len(), .0.first())]
-    Undelivered(Vec<String>),
+    #[error("{0} of the texts were not delivered, or the server didn't say so")]
+    Undelivered(usize),
     #[error("the input can't be read: {0}")]
     Input(io::Error),
     #[error("the input is no text: send it with --binary")]

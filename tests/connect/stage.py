@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 import pyte
+from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 from websockets.sync.server import serve
 
@@ -81,7 +82,13 @@ class PythonServer:
     """A server of Python's `websockets`; `handle` serves each connection."""
 
     def __init__(self, handle, **options):
-        self.server = serve(handle, "127.0.0.1", 0, **options)
+        def handle_quietly(socket):
+            try:
+                handle(socket)
+            except ConnectionClosed:
+                pass
+
+        self.server = serve(handle_quietly, "127.0.0.1", 0, **options)
         self.url = f"ws://127.0.0.1:{self.server.socket.getsockname()[1]}/"
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
@@ -96,7 +103,8 @@ class Peer:
     """Somebody else in the chat, in plain text, by Python's `websockets`."""
 
     def __init__(self, url, name):
-        self.socket = connect(url, compression=None)
+        self.connection = connect(url, compression=None)
+        self.socket = self.connection.__enter__()
         assert self.ask(name) == f"Welcome, {name}!"
 
     def ask(self, text):
@@ -112,8 +120,8 @@ class Peer:
     def __enter__(self):
         return self
 
-    def __exit__(self, *_):
-        self.socket.close()
+    def __exit__(self, *reason):
+        self.connection.__exit__(*reason)
 
 
 class Line:

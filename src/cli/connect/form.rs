@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::chat::{Chat, Stage};
+use super::conversation::{Conversation, Stage};
 
 /// What the present connection speaks.
 pub(super) enum Form {
     /// There was no connection yet.
     Unknown,
     Plain(Plain),
-    Chat(Box<Chat>),
+    Chat(Box<Conversation>),
 }
 
 /// A conversation in plain text.

@@ -89,11 +89,6 @@ impl Outbox {
     pub(super) fn is_busy(&self) -> bool {
         self.waiting.len() >= WINDOW || self.bytes >= MAX_BYTES / 2
     }
-
-    /// What wasn't delivered.
-    pub(super) fn texts(&self) -> impl Iterator<Item = &str> {
-        self.waiting.iter().map(|text| text.text.as_str())
-    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,8 @@
 //! A conversation: a connection that comes and goes, somebody who types, and the form in which both are put.
 
+mod ending;
+mod entering;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -9,15 +12,15 @@ use tokio::time::Instant;
 use crate::chat::wire::client::News;
 use crate::chat::wire::json::{Request, SUBPROTOCOL};
 use crate::chat::wire::plain;
-use crate::net::reconnecting::{Cause, Ended, Event, Options, Unsent, Verdict};
+use crate::net::reconnecting::{Cause, Ended, Event, Options, Verdict};
 use crate::net::{Connector, Reconnecting};
-use crate::proto::{CloseCode, CloseFrame, Message, Utf8Bytes};
+use crate::proto::Message;
 
-use super::chat::{Chat, Stage};
-use super::command::{self, Entry};
+use super::conversation::{Conversation, Stage};
 use super::form::{ANSWER_TIMEOUT, Form, Plain, WELCOME_TIMEOUT};
-use super::show::{Entered, Format, Screen, Shown};
+use super::show::{Format, Screen, Shown};
 use super::{Flags, TalkError, lines};
+use ending::Ending;
 
 /// A conversation.
 pub(super) struct Talk<'a> {
@@ -37,26 +40,6 @@ pub(super) struct Talk<'a> {
     wants_round_trip: bool,
     name_refused: Option<String>,
 }
-
-/// How far we are with ending it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Ending {
-    Not,
-    /// Until everything is delivered, or until then while there is a connection.
-    Delivering {
-        until: Instant,
-        wait: Duration,
-    },
-    /// The rest is received until then.
-    Receiving {
-        until: Instant,
-    },
-    /// A Close is sent.
-    Closing,
-}
-
-/// How long a server may take to acknowledge the last texts.
-const ACKNOWLEDGE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How much may wait to be sent before no more is read of a pipe.
 const PIPE_AHEAD_BYTES: usize = 1 << 20;
@@ -176,7 +159,7 @@ impl<'a> Talk<'a> {
         let was_out = std::mem::take(&mut self.is_out);
         if let (Some(SUBPROTOCOL), Some(name)) = (subprotocol, &self.flags.name) {
             if !matches!(self.form, Form::Chat(_)) {
-                self.form = Form::Chat(Box::new(Chat::new(name, self.flags.path_room(&self.url))));
+                self.form = Form::Chat(Box::new(Conversation::new(name, self.flags.path_room(&self.url))));
             }
             if let Form::Chat(chat) = &mut self.form {
                 chat.on_connected();
@@ -269,7 +252,11 @@ impl<'a> Talk<'a> {
             Form::Unknown => {}
         }
         (self.welcome_by, self.wants_round_trip) = (None, false);
-        let what = if self.is_out { "still no connection" } else { "connection lost" };
+        let what = match (cause, self.is_out) {
+            (Cause::Connect(_), true) => "still no connection",
+            (Cause::Connect(_), false) => "can't connect",
+            _ => "connection lost",
+        };
         self.is_out = !matches!(self.form, Form::Unknown);
         let why = match cause {
             Cause::Connect(error) => error.to_string(),
@@ -310,159 +297,6 @@ impl<'a> Talk<'a> {
         Ok(())
     }
 
-    async fn on_entered(&mut self, entered: Entered) -> Result<(), TalkError> {
-        let line = match entered {
-            Entered::End => {
-                self.end(self.flags.wait);
-                return Ok(());
-            }
-            Entered::Leave => {
-                self.end(Duration::ZERO);
-                return Ok(());
-            }
-            Entered::Line(line) => line,
-        };
-        if !self.screen.is_terminal() {
-            if line.trim_ascii() == b"/quit" {
-                self.end(Duration::ZERO);
-                return Ok(());
-            }
-            return self.send_line(line).await;
-        }
-        if line.trim_ascii().is_empty() && !self.client.is_connected() {
-            self.client.reconnect_now();
-            return Ok(());
-        }
-        // What comes from the editor is text.
-        let line = String::from_utf8_lossy(&line).into_owned();
-        if matches!(&self.form, Form::Chat(chat) if chat.stage() == Stage::Nameless) && !line.starts_with('/')
-        {
-            if let Form::Chat(chat) = &mut self.form {
-                chat.rename(&line);
-            }
-            return Ok(());
-        }
-        self.on_entry(Entry::parse(&line)).await
-    }
-
-    async fn on_entry(&mut self, entry: Entry) -> Result<(), TalkError> {
-        match entry {
-            Entry::Text(text) => return self.send_line(text.into_bytes()).await,
-            Entry::Quit => {
-                self.end(Duration::ZERO);
-                return Ok(());
-            }
-            Entry::Help => return self.screen.show(&Shown::Note(command::help())).await,
-            Entry::Wrong(why) => return self.screen.show(&Shown::Alarm(why)).await,
-            _ => {}
-        }
-        let Form::Chat(chat) = &mut self.form else {
-            if entry == Entry::RoundTrip {
-                return self.ask_round_trip().await;
-            }
-            let why = "this is for chat servers that speak Switchboard's JSON form, and needs a --name";
-            return self.screen.show(&Shown::Alarm(why.to_owned())).await;
-        };
-        match entry {
-            Entry::Who => chat.who(),
-            Entry::Rooms => chat.list_rooms(),
-            Entry::RoundTrip => chat.round_trip(),
-            Entry::Join(room) => chat.join(&room),
-            Entry::Leave(room) => chat.leave(room.as_deref()),
-            _ => {}
-        }
-        Ok(())
-    }
-
-    async fn ask_round_trip(&mut self) -> Result<(), TalkError> {
-        if !self.client.is_connected() {
-            return self.screen.show(&Shown::Alarm("there is no connection".to_owned())).await;
-        }
-        self.wants_round_trip = true;
-        self.tell_round_trip().await
-    }
-
-    /// Says how long the newest heartbeat took, once there was one.
-    async fn tell_round_trip(&mut self) -> Result<(), TalkError> {
-        let Some(time) = self.client.round_trip_time() else { return Ok(()) };
-        self.wants_round_trip = false;
-        self.screen.show(&Shown::round_trip(time)).await
-    }
-
-    /// Sends a line, or keeps it for the next connection.
-    async fn send_line(&mut self, mut line: Vec<u8>) -> Result<(), TalkError> {
-        if !self.flags.binary && line.ends_with(b"\r") {
-            line.pop();
-        }
-        let message = if self.flags.binary {
-            Message::binary(line)
-        } else {
-            Message::Text(Utf8Bytes::try_from(line).map_err(|_| TalkError::NotText)?)
-        };
-        if let Form::Chat(chat) = &mut self.form {
-            let text = message.as_text().unwrap_or_default();
-            let request = (self.flags.format() == Format::Json).then(|| Request::parse(text).ok()).flatten();
-            match request {
-                Some(request) => chat.on_raw(request),
-                None => chat.say_text(text),
-            }
-            return Ok(());
-        }
-        let is_connected = self.client.is_connected();
-        match self.client.send(message).await {
-            Ok(()) if is_connected || !self.screen.is_terminal() => Ok(()),
-            Ok(()) => {
-                let waiting = self.client.queued_messages();
-                let note = format!("this waits for a connection ({waiting} of at most 1000)");
-                self.screen.show(&Shown::Note(note)).await
-            }
-            Err(Unsent::Full(_)) => {
-                let why = "not sent: 1000 texts or 1 MiB wait for a connection already".to_owned();
-                self.screen.show(&Shown::Alarm(why)).await
-            }
-            // What ended it is said elsewhere.
-            Err(_) => Ok(()),
-        }
-    }
-
-    /// Begins to end it; what still comes is shown for `wait`.
-    fn end(&mut self, wait: Duration) {
-        let until = Instant::now() + ACKNOWLEDGE_TIMEOUT;
-        match self.ending {
-            Ending::Not => self.ending = Ending::Delivering { until, wait },
-            // Whoever asks twice is in a hurry.
-            _ if self.screen.is_terminal() => self.close(),
-            _ => {}
-        }
-        // A person doesn't wait for a connection that may never come.
-        if self.screen.is_terminal() && !self.client.is_connected() {
-            self.close();
-        }
-    }
-
-    fn go_on_ending(&mut self) {
-        let now = Instant::now();
-        if let Ending::Delivering { until, wait } = self.ending {
-            let is_delivered = match &self.form {
-                Form::Chat(chat) => chat.outbox().len() == 0,
-                _ => self.client.queued_messages() == 0,
-            };
-            if is_delivered || (now >= until && self.client.is_connected()) {
-                self.ending = Ending::Receiving { until: now + wait };
-            }
-        }
-        if let Ending::Receiving { until } = self.ending
-            && now >= until
-        {
-            self.close();
-        }
-    }
-
-    fn close(&mut self) {
-        self.ending = Ending::Closing;
-        self.client.begin_close(CloseFrame::from(CloseCode::NORMAL));
-    }
-
     /// When something has to happen by itself.
     fn deadline(&self) -> Option<Instant> {
         let answer = match &self.form {
@@ -493,49 +327,6 @@ impl<'a> Talk<'a> {
             self.client.release_queue();
         }
         Ok(())
-    }
-
-    /// It is over: says why, and what wasn't delivered.
-    async fn finish(mut self, ended: Option<&Ended>) -> Result<(), TalkError> {
-        self.refresh().await?;
-        let is_connected_end = self.ending != Ending::Closing || !self.is_out;
-        let cause = ended.map(Ended::cause).or_else(|| self.client.last_cause().filter(|_| is_connected_end));
-        let result = match cause {
-            Some(Cause::Connect(error)) => {
-                Err(TalkError::Connect(self.url.clone(), lines::inline(&error.to_string())))
-            }
-            Some(Cause::Failed(error)) => Err(TalkError::Lost(error.to_string())),
-            Some(Cause::Closed(Some(frame)))
-                if !matches!(frame.code(), CloseCode::NORMAL | CloseCode::GOING_AWAY) =>
-            {
-                Err(TalkError::Closed(frame.clone()))
-            }
-            _ => Ok(()),
-        };
-        let how = match (cause, &result) {
-            (Some(Cause::Connect(_)), _) => None,
-            (_, Err(TalkError::Lost(error))) => Some(error.clone()),
-            (Some(Cause::Closed(Some(frame))), _) => Some(format!("closed with {frame}")),
-            _ => Some("closed without a code".to_owned()),
-        };
-        let undelivered: Vec<String> = match &self.form {
-            Form::Chat(chat) => chat.outbox().texts().map(str::to_owned).collect(),
-            _ => {
-                let texts = self.client.take_queued().into_iter();
-                texts.map(|text| text.as_text().unwrap_or_default().to_owned()).collect()
-            }
-        };
-        let (flags, refused) = (self.flags, self.name_refused.take());
-        // The terminal is given back first.
-        drop(self);
-        if let (true, Some(how)) = (flags.verbose, how) {
-            eprintln!("ended: {}", lines::inline(&how));
-        }
-        if let Some(name) = refused {
-            return Err(TalkError::NameRefused(name));
-        }
-        result?;
-        if undelivered.is_empty() { Ok(()) } else { Err(TalkError::Undelivered(undelivered)) }
     }
 }
 

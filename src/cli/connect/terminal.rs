@@ -102,10 +102,7 @@ impl Terminal {
                     self.editor.on_paste(&text);
                     Typed::Changed
                 }
-                Some(Ok(Event::Resize(..))) => {
-                    self.on_resize();
-                    Typed::Changed
-                }
+                Some(Ok(Event::Resize(..))) => Typed::Changed,
                 Some(Ok(_)) => continue,
             };
             match typed {
@@ -132,14 +129,19 @@ impl Terminal {
         }
     }
 
-    fn on_resize(&mut self) {
-        self.size = size();
-        // Most terminals break the rows anew.
-        self.drawn.cursor.0 = self.drawn.cursor_row_at(self.size.0);
+    /// Looks how large the terminal is. An event says so, but one that comes together with a key is lost.
+    fn measure(&mut self) {
+        let size = size();
+        if self.size != size {
+            self.size = size;
+            // Most terminals break the rows anew.
+            self.drawn.cursor.0 = self.drawn.cursor_row_at(size.0);
+        }
     }
 
     /// Takes the line off the screen, writes `above`, and draws the line anew, all at once.
     fn draw(&mut self, above: &str) -> io::Result<()> {
+        self.measure();
         let (text, cursor) = self.editor.text();
         let layout = Layout::new(&self.prompt, text, cursor, self.size);
         let mut bytes = String::new();
