@@ -189,6 +189,28 @@ class OnATerminal(unittest.TestCase):
         terminal.enter("here I am")
         self.assertEqual(grace.hear(), "[Ada] here I am")
 
+    def test_a_connection_that_the_server_believes_in_is_taken_over(self):
+        server = self.chat()
+        line = self.enterContext(Line(server.port))
+        grace = self.peer(server)
+        terminal = self.join(line)
+        self.assertEqual(grace.hear(), "[system] >>> Ada joined the chat")
+        line.cut_here()
+        terminal.see("* connection lost: ")
+        terminal.type("\r")
+        terminal.see("* back again; nothing missed")
+        terminal.enter("here I am")
+        self.assertEqual(grace.hear(), "[Ada] here I am")
+
+    def test_a_flood_leaves_the_prompt_in_its_place(self):
+        server = self.chat("--rate-messages", "0")
+        terminal, grace = self.join(server), self.peer(server)
+        terminal.type("half")
+        for number in range(3000):
+            grace.say(f"line {number}")
+        terminal.see("[Grace] line 2999")
+        terminal.see_prompt("#lobby Ada> half")
+
     def test_nothing_of_strangers_reaches_the_terminal_but_text(self):
         server = self.chat()
         terminal, grace = self.join(server), self.peer(server)
@@ -339,6 +361,24 @@ class OnAPipe(unittest.TestCase):
         code, _, errors = pipe(refused.url, "--name", "Ada", "--json", input="too long\n")
         self.assertIn("not delivered", errors)
         self.assertEqual(code, 1)
+
+    def test_who_comes_back_waits_for_the_name_that_is_held(self):
+        server = self.enterContext(Chat("--ping-interval", "1s", "--pong-timeout", "4s"))
+        line = self.enterContext(Line(server.port))
+        grace = self.enterContext(Peer(server.url, "Grace"))
+        command = [BINARY, "connect", line.url, "--name", "Ada", "--reconnect"]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        with subprocess.Popen(command, text=True, **pipes) as talk:
+            self.assertEqual(talk.stdout.readline(), "Welcome, Ada!\n")
+            self.assertEqual(grace.hear(), "[system] >>> Ada joined the chat")
+            line.cut_here()
+            self.assertIn("connection lost", talk.stderr.readline())
+            talk.stdin.write("not a name\n")
+            talk.stdin.close()
+            self.assertEqual(grace.hear(), "[system] >>> Ada left the chat")
+            self.assertEqual(grace.hear(), "[system] >>> Ada joined the chat")
+            self.assertEqual(grace.hear(), "[Ada] not a name")
+            self.assertEqual(talk.wait(PATIENCE), 0)
 
     def test_with_reconnect_every_line_arrives(self):
         port = free_port()

@@ -150,12 +150,21 @@ class Line:
         try:
             while data := source.recv(65536):
                 sink.sendall(data)
-        except OSError:
+        except (OSError, ValueError):
             pass
 
     def cut(self):
         """Both sides see a reset."""
         ends, self.ends = self.ends, []
+        self.reset(ends)
+
+    def cut_here(self):
+        """The server sees nothing of it."""
+        near, self.ends = self.ends[::2], self.ends[1::2]
+        self.reset(near)
+
+    @staticmethod
+    def reset(ends):
         for end in ends:
             end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             try:

@@ -35,6 +35,8 @@ pub(super) struct Conversation {
     ping_sent: Option<Instant>,
     /// How many texts were refused.
     refused: usize,
+    /// Whether somebody came or went, or the room is another.
+    has_new_words: bool,
     shown: Vec<Shown>,
     requests: Vec<Request>,
 }
@@ -77,6 +79,7 @@ impl Conversation {
             asked: BTreeSet::new(),
             ping_sent: None,
             refused: 0,
+            has_new_words: false,
             shown: Vec::new(),
             requests: Vec::new(),
         }
@@ -118,10 +121,13 @@ impl Conversation {
         std::mem::take(&mut self.requests)
     }
 
-    /// Whom and what Tab completes to.
-    pub(super) fn words(&self) -> Vec<String> {
+    /// Whom and what Tab completes to, if that has changed.
+    pub(super) fn new_words(&mut self) -> Option<Vec<String>> {
+        if !std::mem::take(&mut self.has_new_words) {
+            return None;
+        }
         let people = self.present.as_ref().and_then(|room| self.rooms.get(room)).map(|room| &room.people);
-        people.into_iter().flatten().chain(self.rooms.keys()).cloned().collect()
+        Some(people.into_iter().flatten().chain(self.rooms.keys()).cloned().collect())
     }
 
     /// There is a connection: says hello, and what we have already.
@@ -158,6 +164,7 @@ impl Conversation {
     /// We are out of a room.
     fn forget(&mut self, name: &str) {
         self.rooms.remove(name);
+        self.has_new_words = true;
         for text in self.outbox.drop_room(name) {
             self.shown.push(undelivered(&text, "you are out of this room"));
         }

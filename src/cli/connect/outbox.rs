@@ -20,7 +20,7 @@ pub(super) struct Outgoing {
     is_sent: bool,
 }
 
-/// The most texts that wait at once.
+/// The most texts that wait at once, in either form.
 pub(super) const MAX_TEXTS: usize = 1000;
 
 /// The most bytes that these have.

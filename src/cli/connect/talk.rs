@@ -18,6 +18,7 @@ use crate::proto::Message;
 
 use super::conversation::{Conversation, Stage};
 use super::form::{ANSWER_TIMEOUT, Form, Plain, WELCOME_TIMEOUT};
+use super::outbox::{MAX_BYTES, MAX_TEXTS};
 use super::show::{Format, Screen, Shown};
 use super::{Flags, TalkError, lines};
 use ending::Ending;
@@ -39,10 +40,12 @@ pub(super) struct Talk<'a> {
     /// Whether somebody waits for the next heartbeat's time.
     wants_round_trip: bool,
     name_refused: Option<String>,
+    /// Whether the server still holds our name for a connection that is gone.
+    is_name_held: Arc<AtomicBool>,
 }
 
-/// How much may wait to be sent before no more is read of a pipe.
-const PIPE_AHEAD_BYTES: usize = 1 << 20;
+/// How long it takes to ask again for a name that the server still holds for us.
+const NAME_RETRY: Duration = Duration::from_secs(3);
 
 /// How often it is looked whether a heartbeat was answered that somebody waits for.
 const ROUND_TRIP_LOOK: Duration = Duration::from_millis(100);
@@ -50,7 +53,8 @@ const ROUND_TRIP_LOOK: Duration = Duration::from_millis(100);
 impl<'a> Talk<'a> {
     pub(super) fn new(flags: &'a Flags, url: String, screen: Screen) -> Self {
         let has_offered = flags.offers_json(screen.is_terminal());
-        let client = connect(flags, &url, (screen.is_terminal(), has_offered));
+        let is_name_held = Arc::new(AtomicBool::new(false));
+        let client = connect(flags, &url, (screen.is_terminal(), has_offered), &is_name_held);
         Self {
             flags,
             url,
@@ -63,6 +67,7 @@ impl<'a> Talk<'a> {
             is_out: false,
             wants_round_trip: false,
             name_refused: None,
+            is_name_held,
         }
     }
 
@@ -123,8 +128,10 @@ impl<'a> Talk<'a> {
             self.tell_round_trip().await?;
         }
         self.go_on_ending();
-        let (prompt, words) = (self.form.prompt(self.client.is_connected()), self.form.words());
-        self.screen.set_prompt(&prompt, words)
+        if let Some(words) = self.form.new_words() {
+            self.screen.set_words(words);
+        }
+        self.screen.set_prompt(&self.form.prompt(self.client.is_connected()))
     }
 
     /// Whether what is typed can be taken: a terminal's always, a pipe's once there is room for it.
@@ -137,7 +144,12 @@ impl<'a> Talk<'a> {
             Form::Plain(plain) => plain.answer_by.is_none(),
             Form::Chat(chat) => chat.is_known() && !chat.outbox().is_busy(),
         };
-        self.ending == Ending::Not && is_free && self.client.queued_bytes() < PIPE_AHEAD_BYTES
+        self.ending == Ending::Not && is_free && self.has_room()
+    }
+
+    /// Whether more may wait to be sent.
+    fn has_room(&self) -> bool {
+        self.client.queued_messages() < MAX_TEXTS && self.client.queued_bytes() < MAX_BYTES
     }
 
     async fn on_event(&mut self, event: Event) -> Result<(), TalkError> {
@@ -167,9 +179,24 @@ impl<'a> Talk<'a> {
             self.welcome_by = Some(Instant::now() + WELCOME_TIMEOUT);
             return Ok(());
         }
-        if !matches!(self.form, Form::Plain(_)) {
-            self.form = Form::Plain(Plain { name: self.flags.name.clone(), answer_by: None });
+        if let Form::Chat(chat) = &self.form
+            && chat.outbox().len() > 0
+        {
+            let why = format!("{} texts were not delivered: this server is another now", chat.outbox().len());
+            self.screen.show(&Shown::Alarm(why)).await?;
         }
+        if !matches!(self.form, Form::Plain(_)) {
+            self.form = Form::Plain(Plain::new(self.flags.name.clone()));
+        }
+        self.introduce().await;
+        if was_out {
+            self.screen.show(&Shown::Note("back again".to_owned())).await?;
+        }
+        Ok(())
+    }
+
+    /// Gives the name, behind which everything waits for the answer.
+    async fn introduce(&mut self) {
         if let Form::Plain(plain) = &mut self.form
             && let Some(name) = &plain.name
         {
@@ -177,11 +204,8 @@ impl<'a> Talk<'a> {
             let _ = self.client.send_first(name.as_str()).await;
             self.client.hold_queue();
             plain.answer_by = Some(Instant::now() + ANSWER_TIMEOUT);
+            plain.again_at = None;
         }
-        if was_out {
-            self.screen.show(&Shown::Note("back again".to_owned())).await?;
-        }
-        Ok(())
     }
 
     async fn on_message(&mut self, message: Message) -> Result<(), TalkError> {
@@ -218,6 +242,7 @@ impl<'a> Talk<'a> {
                     return self.on_name_refused(name.unwrap_or_default()).await;
                 }
                 if is_answer {
+                    self.is_name_held.store(false, Ordering::Relaxed);
                     self.client.release_queue();
                 }
                 Ok(())
@@ -228,6 +253,14 @@ impl<'a> Talk<'a> {
 
     /// Who reads a refusal on a terminal can type another name; but what was typed before must not become one.
     async fn on_name_refused(&mut self, name: String) -> Result<(), TalkError> {
+        if let Form::Plain(plain) = &mut self.form
+            && plain.is_known
+        {
+            // The server doesn't know yet that our last connection is gone, and holds the name for it.
+            plain.again_at = Some(Instant::now() + NAME_RETRY);
+            self.is_name_held.store(true, Ordering::Relaxed);
+            return self.screen.show(&Shown::Note("the name is still ours: waiting for it".to_owned())).await;
+        }
         let unsent = self.client.take_queued().len();
         if !self.screen.is_terminal() {
             self.name_refused = Some(name);
@@ -248,7 +281,7 @@ impl<'a> Talk<'a> {
     async fn on_disconnected(&mut self, cause: &Cause, retry_in: Duration) -> Result<(), TalkError> {
         match &mut self.form {
             Form::Chat(chat) => chat.on_disconnected(),
-            Form::Plain(plain) => plain.answer_by = None,
+            Form::Plain(plain) => (plain.answer_by, plain.again_at) = (None, None),
             Form::Unknown => {}
         }
         (self.welcome_by, self.wants_round_trip) = (None, false);
@@ -275,7 +308,7 @@ impl<'a> Talk<'a> {
         self.has_offered = false;
         self.welcome_by = None;
         self.form = Form::Unknown;
-        self.client = connect(self.flags, &self.url, (self.screen.is_terminal(), false));
+        self.client = connect(self.flags, &self.url, (self.screen.is_terminal(), false), &self.is_name_held);
         Ok(())
     }
 
@@ -300,7 +333,7 @@ impl<'a> Talk<'a> {
     /// When something has to happen by itself.
     fn deadline(&self) -> Option<Instant> {
         let answer = match &self.form {
-            Form::Plain(plain) => plain.answer_by,
+            Form::Plain(plain) => plain.answer_by.or(plain.again_at),
             _ => None,
         };
         let ending = match self.ending {
@@ -326,19 +359,26 @@ impl<'a> Talk<'a> {
             plain.answer_by = None;
             self.client.release_queue();
         }
+        if matches!(&self.form, Form::Plain(plain) if plain.again_at.is_some_and(|at| now >= at)) {
+            self.introduce().await;
+        }
         Ok(())
     }
 }
 
 /// A client that comes back, if the user wants that and it was there before.
-fn connect(flags: &Flags, url: &str, (is_terminal, offers_json): (bool, bool)) -> Reconnecting {
+fn connect(
+    flags: &Flags,
+    url: &str,
+    (is_terminal, offers_json): (bool, bool),
+    is_name_held: &Arc<AtomicBool>,
+) -> Reconnecting {
+    let is_name_held = is_name_held.clone();
     let mut options = Options::default();
     let (reconnects, from_the_start) = (is_terminal || flags.reconnect, flags.reconnect);
-    if !is_terminal {
-        // What is read of a pipe is bounded before it is read.
-        options.max_queued_bytes = usize::MAX;
-        options.max_queued_messages = usize::MAX;
-    }
+    // What waits is bounded before it comes here: by `has_room` and by the outbox.
+    options.max_queued_bytes = usize::MAX;
+    options.max_queued_messages = usize::MAX;
     let was_connected = Arc::new(AtomicBool::new(from_the_start));
     options.classify = Arc::new(move |cause| {
         let is_connected = !matches!(cause, Cause::Connect(_));
@@ -348,6 +388,8 @@ fn connect(flags: &Flags, url: &str, (is_terminal, offers_json): (bool, bool)) -
             _ if !reconnects || !may_retry => Verdict::Fail,
             // Whoever took our session over would lose it to us again.
             cause if cause.close_code().is_some_and(|code| code.get() == TAKEN_OVER) => Verdict::Fail,
+            // Three times refused, closed with 1008: but the name will be ours again.
+            _ if is_name_held.load(Ordering::Relaxed) => Verdict::Retry,
             cause => cause.verdict(),
         }
     });

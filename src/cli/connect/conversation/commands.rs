@@ -13,6 +13,7 @@ impl Conversation {
         let room = room.trim_start_matches('#');
         if self.rooms.contains_key(room) {
             self.present = Some(room.to_owned());
+            self.has_new_words = true;
         } else if self.is_online() {
             self.asked.insert(room.to_owned());
             self.requests.push(Request::Join { room: room.to_owned(), id: None, after: None });

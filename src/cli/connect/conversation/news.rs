@@ -109,6 +109,7 @@ impl Conversation {
         if self.asked.remove(name) || self.present.is_none() {
             self.present = Some(name.to_owned());
         }
+        self.has_new_words = true;
         let room = self.rooms.entry(name.to_owned()).or_default();
         let had = room.position.replace(position);
         room.is_in = true;
@@ -146,6 +147,7 @@ impl Conversation {
 
     fn on_presence(&mut self, name: &str, event: PresenceEvent, person: &str) {
         let Some(room) = self.rooms.get_mut(name) else { return };
+        self.has_new_words = true;
         let what = match event {
             PresenceEvent::Join => {
                 if room.people.len() < 1000 {

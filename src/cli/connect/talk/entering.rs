@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use crate::chat::wire::json::Request;
-use crate::net::reconnecting::Unsent;
 use crate::proto::{Message, Utf8Bytes};
 
 use super::super::TalkError;
 use super::super::command::{self, Entry};
 use super::super::conversation::Stage;
 use super::super::form::Form;
+use super::super::outbox::MAX_TEXTS;
 use super::super::show::{Entered, Format, Shown};
 use super::Talk;
 
@@ -120,20 +120,18 @@ impl Talk<'_> {
             }
             return Ok(());
         }
-        let is_connected = self.client.is_connected();
-        match self.client.send(message).await {
-            Ok(()) if is_connected || !self.screen.is_terminal() => Ok(()),
-            Ok(()) => {
-                let waiting = self.client.queued_messages();
-                let note = format!("this waits for a connection ({waiting} of at most 1000)");
-                self.screen.show(&Shown::Note(note)).await
-            }
-            Err(Unsent::Full(_)) => {
-                let why = "not sent: 1000 texts or 1 MiB wait for a connection already".to_owned();
-                self.screen.show(&Shown::Alarm(why)).await
-            }
-            // What ended it is said elsewhere.
-            Err(_) => Ok(()),
+        let is_person = self.screen.is_terminal();
+        if is_person && !self.has_room() {
+            let why = format!("not sent: {MAX_TEXTS} texts or 1 MiB wait to be sent already");
+            return self.screen.show(&Shown::Alarm(why)).await;
         }
+        // It takes everything unless it has ended, which is said elsewhere.
+        let _ = self.client.send(message).await;
+        if is_person && !self.client.is_connected() {
+            let waiting = self.client.queued_messages();
+            let note = format!("this waits for a connection ({waiting} of at most {MAX_TEXTS})");
+            return self.screen.show(&Shown::Note(note)).await;
+        }
+        Ok(())
     }
 }
