@@ -378,7 +378,8 @@ class OnAPipe(unittest.TestCase):
             self.assertEqual(grace.hear(), "[system] >>> Ada left the chat")
             self.assertEqual(grace.hear(), "[system] >>> Ada joined the chat")
             self.assertEqual(grace.hear(), "[Ada] not a name")
-            self.assertEqual(talk.wait(PATIENCE), 0)
+            code = talk.wait(PATIENCE)
+            self.assertEqual(code, 0, talk.stderr.read())
 
     def test_with_reconnect_every_line_arrives(self):
         port = free_port()

@@ -150,6 +150,7 @@ class Line:
         try:
             while data := source.recv(65536):
                 sink.sendall(data)
+            sink.shutdown(socket.SHUT_WR)
         except (OSError, ValueError):
             pass
 
@@ -255,6 +256,7 @@ class Terminal:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
             if pid:
                 self.code = os.waitstatus_to_exitcode(status)
+                self.rows()
             return pid
 
         if self.code is None:
