@@ -1,7 +1,7 @@
 //! `switchboard connect`: lines in and out, for people and for scripts.
 
-mod chat;
 mod command;
+mod conversation;
 mod editor;
 mod form;
 mod layout;
@@ -56,7 +56,7 @@ pub(super) struct Flags {
     /// Show messages as JSON, one a line. Asks a chat server for its JSON form; what is typed may be a request
     #[arg(long, conflicts_with_all = ["raw", "binary"])]
     json: bool,
-    /// Connect again whenever the connection is lost, as on a terminal; and here the first time too
+    /// Connect again whenever the connection is lost, as on a terminal; and if the first attempt fails too
     #[arg(long)]
     reconnect: bool,
     /// How long to go on receiving when the input has ended
@@ -132,12 +132,13 @@ impl Flags {
 
 /// What `--help` says at its end.
 const AFTER_HELP: &str = "\
-On a terminal: a line editor, and /help for its commands. On pipes: a line of input is a message, a message is a line
-of output, and /quit or the end of the input ends it.
+On a terminal: a line editor, and /help for its commands.
+On pipes: lines in, messages out; /quit or the end of the input ends it.
 
 Exit codes:
   0  the connection was closed in order, and everything was sent
-  1  it could not be made, was lost, or was closed with an error; the name was refused; a text was not delivered
+  1  it could not be made, was lost, or was closed with an error;
+     the name was refused; a text was not delivered
   2  a flag is wrong";
 
 pub(super) fn run(flags: &Flags) -> ExitCode {
@@ -189,8 +190,8 @@ enum TalkError {
     Closed(CloseFrame),
     #[error("the name {0:?} was refused: choose another --name")]
     NameRefused(String),
-    #[error("{} of the texts were not delivered, or nobody said so; the first: {:?}", .0.len(), .0.first())]
-    Undelivered(Vec<String>),
+    #[error("{0} of the texts were not delivered, or the server didn't say so")]
+    Undelivered(usize),
     #[error("the input can't be read: {0}")]
     Input(io::Error),
     #[error("the input is no text: send it with --binary")]

@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 import pyte
+from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 from websockets.sync.server import serve
 
@@ -81,7 +82,13 @@ class PythonServer:
     """A server of Python's `websockets`; `handle` serves each connection."""
 
     def __init__(self, handle, **options):
-        self.server = serve(handle, "127.0.0.1", 0, **options)
+        def handle_quietly(socket):
+            try:
+                handle(socket)
+            except ConnectionClosed:
+                pass
+
+        self.server = serve(handle_quietly, "127.0.0.1", 0, **options)
         self.url = f"ws://127.0.0.1:{self.server.socket.getsockname()[1]}/"
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
@@ -96,7 +103,8 @@ class Peer:
     """Somebody else in the chat, in plain text, by Python's `websockets`."""
 
     def __init__(self, url, name):
-        self.socket = connect(url, compression=None)
+        self.connection = connect(url, compression=None)
+        self.socket = self.connection.__enter__()
         assert self.ask(name) == f"Welcome, {name}!"
 
     def ask(self, text):
@@ -112,8 +120,8 @@ class Peer:
     def __enter__(self):
         return self
 
-    def __exit__(self, *_):
-        self.socket.close()
+    def __exit__(self, *reason):
+        self.connection.__exit__(*reason)
 
 
 class Line:
@@ -142,12 +150,22 @@ class Line:
         try:
             while data := source.recv(65536):
                 sink.sendall(data)
-        except OSError:
+            sink.shutdown(socket.SHUT_WR)
+        except (OSError, ValueError):
             pass
 
     def cut(self):
         """Both sides see a reset."""
         ends, self.ends = self.ends, []
+        self.reset(ends)
+
+    def cut_here(self):
+        """The server sees nothing of it."""
+        near, self.ends = self.ends[::2], self.ends[1::2]
+        self.reset(near)
+
+    @staticmethod
+    def reset(ends):
         for end in ends:
             end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             try:
@@ -238,6 +256,7 @@ class Terminal:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
             if pid:
                 self.code = os.waitstatus_to_exitcode(status)
+                self.rows()
             return pid
 
         if self.code is None:

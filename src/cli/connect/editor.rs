@@ -36,6 +36,8 @@ pub(super) enum Typed {
     Line(String),
     /// The user wants to leave.
     Leave,
+    /// The user wants to see the shell.
+    Suspend,
     /// The user wants an empty screen.
     Clear,
 }
@@ -88,6 +90,7 @@ impl Editor {
             'c' if self.text.is_empty() => return Typed::Leave,
             'd' if self.text.is_empty() => return Typed::Leave,
             'l' => return Typed::Clear,
+            'z' => return Typed::Suspend,
             'c' => self.replace(String::new()),
             'd' => self.delete(self.cursor, self.right()),
             'a' => self.cursor = 0,

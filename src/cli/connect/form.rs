@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::chat::{Chat, Stage};
+use super::conversation::{Conversation, Stage};
 
 /// What the present connection speaks.
 pub(super) enum Form {
     /// There was no connection yet.
     Unknown,
     Plain(Plain),
-    Chat(Box<Chat>),
+    Chat(Box<Conversation>),
 }
 
 /// A conversation in plain text.
@@ -21,6 +21,10 @@ pub(super) struct Plain {
     pub(super) name: Option<String>,
     /// Until when everything waits for an answer to the name.
     pub(super) answer_by: Option<Instant>,
+    /// When to give the name again.
+    pub(super) again_at: Option<Instant>,
+    /// Whether it was welcomed once.
+    pub(super) is_known: bool,
 }
 
 /// How long the lines wait for an answer to the name: some servers know no names.
@@ -30,12 +34,16 @@ pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 pub(super) const WELCOME_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Plain {
+    /// A conversation that begins with this name.
+    pub(super) fn new(name: Option<String>) -> Self {
+        Self { name, answer_by: None, again_at: None, is_known: false }
+    }
+
     /// Takes the name from the answer to it, if that is what it is: whoever comes back gives it again.
     pub(super) fn on_text(&mut self, text: &str) {
-        if let Some(name) = text.strip_prefix("Welcome, ").and_then(|rest| rest.strip_suffix('!'))
-            && self.name.is_none()
-        {
-            self.name = Some(name.to_owned());
+        if let Some(name) = text.strip_prefix("Welcome, ").and_then(|rest| rest.strip_suffix('!')) {
+            self.is_known = true;
+            self.name.get_or_insert_with(|| name.to_owned());
         }
     }
 }
@@ -54,12 +62,11 @@ impl Form {
         }
     }
 
-    /// What Tab completes to.
-    pub(super) fn words(&self) -> Vec<String> {
-        let commands = super::command::names().map(str::to_owned);
+    /// What Tab completes to besides commands, if that has changed.
+    pub(super) fn new_words(&mut self) -> Option<Vec<String>> {
         match self {
-            Self::Chat(chat) => commands.chain(chat.words()).collect(),
-            _ => commands.collect(),
+            Self::Chat(chat) => chat.new_words(),
+            _ => None,
         }
     }
 }

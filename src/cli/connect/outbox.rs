@@ -20,7 +20,7 @@ pub(super) struct Outgoing {
     is_sent: bool,
 }
 
-/// The most texts that wait at once.
+/// The most texts that wait at once, in either form.
 pub(super) const MAX_TEXTS: usize = 1000;
 
 /// The most bytes that these have.
@@ -88,11 +88,6 @@ impl Outbox {
     /// Whether so much waits that no more should be read of somebody who can wait.
     pub(super) fn is_busy(&self) -> bool {
         self.waiting.len() >= WINDOW || self.bytes >= MAX_BYTES / 2
-    }
-
-    /// What wasn't delivered.
-    pub(super) fn texts(&self) -> impl Iterator<Item = &str> {
-        self.waiting.iter().map(|text| text.text.as_str())
     }
 }
 

@@ -141,10 +141,16 @@ impl Screen {
         self.write(&text).await
     }
 
-    /// Sets what stands in front of the line, and what it can be completed to.
-    pub(super) fn set_prompt(&mut self, prompt: &str, words: Vec<String>) -> Result<(), TalkError> {
+    /// Sets what the line can be completed to, besides commands.
+    pub(super) fn set_words(&mut self, words: Vec<String>) {
+        if let Self::Terminal(terminal) = self {
+            terminal.set_words(words);
+        }
+    }
+
+    /// Sets what stands in front of the line.
+    pub(super) fn set_prompt(&mut self, prompt: &str) -> Result<(), TalkError> {
         let Self::Terminal(terminal) = self else { return Ok(()) };
-        terminal.set_words(words);
         terminal.set_prompt(&lines::inline(prompt)).map_err(TalkError::Output)
     }
 

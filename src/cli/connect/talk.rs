@@ -1,5 +1,8 @@
 //! A conversation: a connection that comes and goes, somebody who types, and the form in which both are put.
 
+mod ending;
+mod entering;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -9,15 +12,16 @@ use tokio::time::Instant;
 use crate::chat::wire::client::News;
 use crate::chat::wire::json::{Request, SUBPROTOCOL};
 use crate::chat::wire::plain;
-use crate::net::reconnecting::{Cause, Ended, Event, Options, Unsent, Verdict};
+use crate::net::reconnecting::{Cause, Ended, Event, Options, Verdict};
 use crate::net::{Connector, Reconnecting};
-use crate::proto::{CloseCode, CloseFrame, Message, Utf8Bytes};
+use crate::proto::Message;
 
-use super::chat::{Chat, Stage};
-use super::command::{self, Entry};
+use super::conversation::{Conversation, Stage};
 use super::form::{ANSWER_TIMEOUT, Form, Plain, WELCOME_TIMEOUT};
-use super::show::{Entered, Format, Screen, Shown};
+use super::outbox::{MAX_BYTES, MAX_TEXTS};
+use super::show::{Format, Screen, Shown};
 use super::{Flags, TalkError, lines};
+use ending::Ending;
 
 /// A conversation.
 pub(super) struct Talk<'a> {
@@ -36,30 +40,12 @@ pub(super) struct Talk<'a> {
     /// Whether somebody waits for the next heartbeat's time.
     wants_round_trip: bool,
     name_refused: Option<String>,
+    /// Whether the server still holds our name for a connection that is gone.
+    is_name_held: Arc<AtomicBool>,
 }
 
-/// How far we are with ending it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Ending {
-    Not,
-    /// Until everything is delivered, or until then while there is a connection.
-    Delivering {
-        until: Instant,
-        wait: Duration,
-    },
-    /// The rest is received until then.
-    Receiving {
-        until: Instant,
-    },
-    /// A Close is sent.
-    Closing,
-}
-
-/// How long a server may take to acknowledge the last texts.
-const ACKNOWLEDGE_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How much may wait to be sent before no more is read of a pipe.
-const PIPE_AHEAD_BYTES: usize = 1 << 20;
+/// How long it takes to ask again for a name that the server still holds for us.
+const NAME_RETRY: Duration = Duration::from_secs(3);
 
 /// How often it is looked whether a heartbeat was answered that somebody waits for.
 const ROUND_TRIP_LOOK: Duration = Duration::from_millis(100);
@@ -67,7 +53,8 @@ const ROUND_TRIP_LOOK: Duration = Duration::from_millis(100);
 impl<'a> Talk<'a> {
     pub(super) fn new(flags: &'a Flags, url: String, screen: Screen) -> Self {
         let has_offered = flags.offers_json(screen.is_terminal());
-        let client = connect(flags, &url, (screen.is_terminal(), has_offered));
+        let is_name_held = Arc::new(AtomicBool::new(false));
+        let client = connect(flags, &url, (screen.is_terminal(), has_offered), &is_name_held);
         Self {
             flags,
             url,
@@ -80,6 +67,7 @@ impl<'a> Talk<'a> {
             is_out: false,
             wants_round_trip: false,
             name_refused: None,
+            is_name_held,
         }
     }
 
@@ -140,8 +128,10 @@ impl<'a> Talk<'a> {
             self.tell_round_trip().await?;
         }
         self.go_on_ending();
-        let (prompt, words) = (self.form.prompt(self.client.is_connected()), self.form.words());
-        self.screen.set_prompt(&prompt, words)
+        if let Some(words) = self.form.new_words() {
+            self.screen.set_words(words);
+        }
+        self.screen.set_prompt(&self.form.prompt(self.client.is_connected()))
     }
 
     /// Whether what is typed can be taken: a terminal's always, a pipe's once there is room for it.
@@ -154,7 +144,12 @@ impl<'a> Talk<'a> {
             Form::Plain(plain) => plain.answer_by.is_none(),
             Form::Chat(chat) => chat.is_known() && !chat.outbox().is_busy(),
         };
-        self.ending == Ending::Not && is_free && self.client.queued_bytes() < PIPE_AHEAD_BYTES
+        self.ending == Ending::Not && is_free && self.has_room()
+    }
+
+    /// Whether more may wait to be sent.
+    fn has_room(&self) -> bool {
+        self.client.queued_messages() < MAX_TEXTS && self.client.queued_bytes() < MAX_BYTES
     }
 
     async fn on_event(&mut self, event: Event) -> Result<(), TalkError> {
@@ -176,7 +171,7 @@ impl<'a> Talk<'a> {
         let was_out = std::mem::take(&mut self.is_out);
         if let (Some(SUBPROTOCOL), Some(name)) = (subprotocol, &self.flags.name) {
             if !matches!(self.form, Form::Chat(_)) {
-                self.form = Form::Chat(Box::new(Chat::new(name, self.flags.path_room(&self.url))));
+                self.form = Form::Chat(Box::new(Conversation::new(name, self.flags.path_room(&self.url))));
             }
             if let Form::Chat(chat) = &mut self.form {
                 chat.on_connected();
@@ -184,9 +179,24 @@ impl<'a> Talk<'a> {
             self.welcome_by = Some(Instant::now() + WELCOME_TIMEOUT);
             return Ok(());
         }
-        if !matches!(self.form, Form::Plain(_)) {
-            self.form = Form::Plain(Plain { name: self.flags.name.clone(), answer_by: None });
+        if let Form::Chat(chat) = &self.form
+            && chat.outbox().len() > 0
+        {
+            let why = format!("{} texts were not delivered: this server is another now", chat.outbox().len());
+            self.screen.show(&Shown::Alarm(why)).await?;
         }
+        if !matches!(self.form, Form::Plain(_)) {
+            self.form = Form::Plain(Plain::new(self.flags.name.clone()));
+        }
+        self.introduce().await;
+        if was_out {
+            self.screen.show(&Shown::Note("back again".to_owned())).await?;
+        }
+        Ok(())
+    }
+
+    /// Gives the name, behind which everything waits for the answer.
+    async fn introduce(&mut self) {
         if let Form::Plain(plain) = &mut self.form
             && let Some(name) = &plain.name
         {
@@ -194,11 +204,8 @@ impl<'a> Talk<'a> {
             let _ = self.client.send_first(name.as_str()).await;
             self.client.hold_queue();
             plain.answer_by = Some(Instant::now() + ANSWER_TIMEOUT);
+            plain.again_at = None;
         }
-        if was_out {
-            self.screen.show(&Shown::Note("back again".to_owned())).await?;
-        }
-        Ok(())
     }
 
     async fn on_message(&mut self, message: Message) -> Result<(), TalkError> {
@@ -235,6 +242,7 @@ impl<'a> Talk<'a> {
                     return self.on_name_refused(name.unwrap_or_default()).await;
                 }
                 if is_answer {
+                    self.is_name_held.store(false, Ordering::Relaxed);
                     self.client.release_queue();
                 }
                 Ok(())
@@ -245,6 +253,14 @@ impl<'a> Talk<'a> {
 
     /// Who reads a refusal on a terminal can type another name; but what was typed before must not become one.
     async fn on_name_refused(&mut self, name: String) -> Result<(), TalkError> {
+        if let Form::Plain(plain) = &mut self.form
+            && plain.is_known
+        {
+            // The server doesn't know yet that our last connection is gone, and holds the name for it.
+            plain.again_at = Some(Instant::now() + NAME_RETRY);
+            self.is_name_held.store(true, Ordering::Relaxed);
+            return self.screen.show(&Shown::Note("the name is still ours: waiting for it".to_owned())).await;
+        }
         let unsent = self.client.take_queued().len();
         if !self.screen.is_terminal() {
             self.name_refused = Some(name);
@@ -265,11 +281,15 @@ impl<'a> Talk<'a> {
     async fn on_disconnected(&mut self, cause: &Cause, retry_in: Duration) -> Result<(), TalkError> {
         match &mut self.form {
             Form::Chat(chat) => chat.on_disconnected(),
-            Form::Plain(plain) => plain.answer_by = None,
+            Form::Plain(plain) => (plain.answer_by, plain.again_at) = (None, None),
             Form::Unknown => {}
         }
         (self.welcome_by, self.wants_round_trip) = (None, false);
-        let what = if self.is_out { "still no connection" } else { "connection lost" };
+        let what = match (cause, self.is_out) {
+            (Cause::Connect(_), true) => "still no connection",
+            (Cause::Connect(_), false) => "can't connect",
+            _ => "connection lost",
+        };
         self.is_out = !matches!(self.form, Form::Unknown);
         let why = match cause {
             Cause::Connect(error) => error.to_string(),
@@ -288,7 +308,7 @@ impl<'a> Talk<'a> {
         self.has_offered = false;
         self.welcome_by = None;
         self.form = Form::Unknown;
-        self.client = connect(self.flags, &self.url, (self.screen.is_terminal(), false));
+        self.client = connect(self.flags, &self.url, (self.screen.is_terminal(), false), &self.is_name_held);
         Ok(())
     }
 
@@ -310,163 +330,10 @@ impl<'a> Talk<'a> {
         Ok(())
     }
 
-    async fn on_entered(&mut self, entered: Entered) -> Result<(), TalkError> {
-        let line = match entered {
-            Entered::End => {
-                self.end(self.flags.wait);
-                return Ok(());
-            }
-            Entered::Leave => {
-                self.end(Duration::ZERO);
-                return Ok(());
-            }
-            Entered::Line(line) => line,
-        };
-        if !self.screen.is_terminal() {
-            if line.trim_ascii() == b"/quit" {
-                self.end(Duration::ZERO);
-                return Ok(());
-            }
-            return self.send_line(line).await;
-        }
-        if line.trim_ascii().is_empty() && !self.client.is_connected() {
-            self.client.reconnect_now();
-            return Ok(());
-        }
-        // What comes from the editor is text.
-        let line = String::from_utf8_lossy(&line).into_owned();
-        if matches!(&self.form, Form::Chat(chat) if chat.stage() == Stage::Nameless) && !line.starts_with('/')
-        {
-            if let Form::Chat(chat) = &mut self.form {
-                chat.rename(&line);
-            }
-            return Ok(());
-        }
-        self.on_entry(Entry::parse(&line)).await
-    }
-
-    async fn on_entry(&mut self, entry: Entry) -> Result<(), TalkError> {
-        match entry {
-            Entry::Text(text) => return self.send_line(text.into_bytes()).await,
-            Entry::Quit => {
-                self.end(Duration::ZERO);
-                return Ok(());
-            }
-            Entry::Help => return self.screen.show(&Shown::Note(command::help())).await,
-            Entry::Wrong(why) => return self.screen.show(&Shown::Alarm(why)).await,
-            _ => {}
-        }
-        let Form::Chat(chat) = &mut self.form else {
-            if entry == Entry::RoundTrip {
-                return self.ask_round_trip().await;
-            }
-            let why = "this is for chat servers that speak Switchboard's JSON form, and needs a --name";
-            return self.screen.show(&Shown::Alarm(why.to_owned())).await;
-        };
-        match entry {
-            Entry::Who => chat.who(),
-            Entry::Rooms => chat.list_rooms(),
-            Entry::RoundTrip => chat.round_trip(),
-            Entry::Join(room) => chat.join(&room),
-            Entry::Leave(room) => chat.leave(room.as_deref()),
-            _ => {}
-        }
-        Ok(())
-    }
-
-    async fn ask_round_trip(&mut self) -> Result<(), TalkError> {
-        if !self.client.is_connected() {
-            return self.screen.show(&Shown::Alarm("there is no connection".to_owned())).await;
-        }
-        self.wants_round_trip = true;
-        self.tell_round_trip().await
-    }
-
-    /// Says how long the newest heartbeat took, once there was one.
-    async fn tell_round_trip(&mut self) -> Result<(), TalkError> {
-        let Some(time) = self.client.round_trip_time() else { return Ok(()) };
-        self.wants_round_trip = false;
-        self.screen.show(&Shown::round_trip(time)).await
-    }
-
-    /// Sends a line, or keeps it for the next connection.
-    async fn send_line(&mut self, mut line: Vec<u8>) -> Result<(), TalkError> {
-        if !self.flags.binary && line.ends_with(b"\r") {
-            line.pop();
-        }
-        let message = if self.flags.binary {
-            Message::binary(line)
-        } else {
-            Message::Text(Utf8Bytes::try_from(line).map_err(|_| TalkError::NotText)?)
-        };
-        if let Form::Chat(chat) = &mut self.form {
-            let text = message.as_text().unwrap_or_default();
-            let request = (self.flags.format() == Format::Json).then(|| Request::parse(text).ok()).flatten();
-            match request {
-                Some(request) => chat.on_raw(request),
-                None => chat.say_text(text),
-            }
-            return Ok(());
-        }
-        let is_connected = self.client.is_connected();
-        match self.client.send(message).await {
-            Ok(()) if is_connected || !self.screen.is_terminal() => Ok(()),
-            Ok(()) => {
-                let waiting = self.client.queued_messages();
-                let note = format!("this waits for a connection ({waiting} of at most 1000)");
-                self.screen.show(&Shown::Note(note)).await
-            }
-            Err(Unsent::Full(_)) => {
-                let why = "not sent: 1000 texts or 1 MiB wait for a connection already".to_owned();
-                self.screen.show(&Shown::Alarm(why)).await
-            }
-            // What ended it is said elsewhere.
-            Err(_) => Ok(()),
-        }
-    }
-
-    /// Begins to end it; what still comes is shown for `wait`.
-    fn end(&mut self, wait: Duration) {
-        let until = Instant::now() + ACKNOWLEDGE_TIMEOUT;
-        match self.ending {
-            Ending::Not => self.ending = Ending::Delivering { until, wait },
-            // Whoever asks twice is in a hurry.
-            _ if self.screen.is_terminal() => self.close(),
-            _ => {}
-        }
-        // A person doesn't wait for a connection that may never come.
-        if self.screen.is_terminal() && !self.client.is_connected() {
-            self.close();
-        }
-    }
-
-    fn go_on_ending(&mut self) {
-        let now = Instant::now();
-        if let Ending::Delivering { until, wait } = self.ending {
-            let is_delivered = match &self.form {
-                Form::Chat(chat) => chat.outbox().len() == 0,
-                _ => self.client.queued_messages() == 0,
-            };
-            if is_delivered || (now >= until && self.client.is_connected()) {
-                self.ending = Ending::Receiving { until: now + wait };
-            }
-        }
-        if let Ending::Receiving { until } = self.ending
-            && now >= until
-        {
-            self.close();
-        }
-    }
-
-    fn close(&mut self) {
-        self.ending = Ending::Closing;
-        self.client.begin_close(CloseFrame::from(CloseCode::NORMAL));
-    }
-
     /// When something has to happen by itself.
     fn deadline(&self) -> Option<Instant> {
         let answer = match &self.form {
-            Form::Plain(plain) => plain.answer_by,
+            Form::Plain(plain) => plain.answer_by.or(plain.again_at),
             _ => None,
         };
         let ending = match self.ending {
@@ -492,62 +359,26 @@ impl<'a> Talk<'a> {
             plain.answer_by = None;
             self.client.release_queue();
         }
+        if matches!(&self.form, Form::Plain(plain) if plain.again_at.is_some_and(|at| now >= at)) {
+            self.introduce().await;
+        }
         Ok(())
-    }
-
-    /// It is over: says why, and what wasn't delivered.
-    async fn finish(mut self, ended: Option<&Ended>) -> Result<(), TalkError> {
-        self.refresh().await?;
-        let is_connected_end = self.ending != Ending::Closing || !self.is_out;
-        let cause = ended.map(Ended::cause).or_else(|| self.client.last_cause().filter(|_| is_connected_end));
-        let result = match cause {
-            Some(Cause::Connect(error)) => {
-                Err(TalkError::Connect(self.url.clone(), lines::inline(&error.to_string())))
-            }
-            Some(Cause::Failed(error)) => Err(TalkError::Lost(error.to_string())),
-            Some(Cause::Closed(Some(frame)))
-                if !matches!(frame.code(), CloseCode::NORMAL | CloseCode::GOING_AWAY) =>
-            {
-                Err(TalkError::Closed(frame.clone()))
-            }
-            _ => Ok(()),
-        };
-        let how = match (cause, &result) {
-            (Some(Cause::Connect(_)), _) => None,
-            (_, Err(TalkError::Lost(error))) => Some(error.clone()),
-            (Some(Cause::Closed(Some(frame))), _) => Some(format!("closed with {frame}")),
-            _ => Some("closed without a code".to_owned()),
-        };
-        let undelivered: Vec<String> = match &self.form {
-            Form::Chat(chat) => chat.outbox().texts().map(str::to_owned).collect(),
-            _ => {
-                let texts = self.client.take_queued().into_iter();
-                texts.map(|text| text.as_text().unwrap_or_default().to_owned()).collect()
-            }
-        };
-        let (flags, refused) = (self.flags, self.name_refused.take());
-        // The terminal is given back first.
-        drop(self);
-        if let (true, Some(how)) = (flags.verbose, how) {
-            eprintln!("ended: {}", lines::inline(&how));
-        }
-        if let Some(name) = refused {
-            return Err(TalkError::NameRefused(name));
-        }
-        result?;
-        if undelivered.is_empty() { Ok(()) } else { Err(TalkError::Undelivered(undelivered)) }
     }
 }
 
 /// A client that comes back, if the user wants that and it was there before.
-fn connect(flags: &Flags, url: &str, (is_terminal, offers_json): (bool, bool)) -> Reconnecting {
+fn connect(
+    flags: &Flags,
+    url: &str,
+    (is_terminal, offers_json): (bool, bool),
+    is_name_held: &Arc<AtomicBool>,
+) -> Reconnecting {
+    let is_name_held = is_name_held.clone();
     let mut options = Options::default();
     let (reconnects, from_the_start) = (is_terminal || flags.reconnect, flags.reconnect);
-    if !is_terminal {
-        // What is read of a pipe is bounded before it is read.
-        options.max_queued_bytes = usize::MAX;
-        options.max_queued_messages = usize::MAX;
-    }
+    // What waits is bounded before it comes here: by `has_room` and by the outbox.
+    options.max_queued_bytes = usize::MAX;
+    options.max_queued_messages = usize::MAX;
     let was_connected = Arc::new(AtomicBool::new(from_the_start));
     options.classify = Arc::new(move |cause| {
         let is_connected = !matches!(cause, Cause::Connect(_));
@@ -557,6 +388,8 @@ fn connect(flags: &Flags, url: &str, (is_terminal, offers_json): (bool, bool)) -
             _ if !reconnects || !may_retry => Verdict::Fail,
             // Whoever took our session over would lose it to us again.
             cause if cause.close_code().is_some_and(|code| code.get() == TAKEN_OVER) => Verdict::Fail,
+            // Three times refused, closed with 1008: but the name will be ours again.
+            _ if is_name_held.load(Ordering::Relaxed) => Verdict::Retry,
             cause => cause.verdict(),
         }
     });

@@ -10,6 +10,7 @@ use crossterm::event::{DisableBracketedPaste, EnableBracketedPaste, Event, Event
 use crossterm::terminal;
 use futures_core::Stream;
 
+use super::command;
 use super::editor::{Editor, Typed};
 use super::layout::Layout;
 use super::style::{Style, wrap};
@@ -42,7 +43,7 @@ impl Terminal {
             keys: EventStream::new(),
             editor: Editor::default(),
             prompt: String::new(),
-            words: Vec::new(),
+            words: command::names().map(str::to_owned).collect(),
             style: Style::of_environment(),
             size: size(),
             drawn: Layout::default(),
@@ -71,9 +72,9 @@ impl Terminal {
         self.draw("")
     }
 
-    /// Sets what Tab completes to.
+    /// Sets what Tab completes to, besides commands.
     pub(super) fn set_words(&mut self, words: Vec<String>) {
-        self.words = words;
+        self.words = command::names().map(str::to_owned).chain(words).collect();
     }
 
     /// Prints lines above the prompt.
@@ -102,10 +103,7 @@ impl Terminal {
                     self.editor.on_paste(&text);
                     Typed::Changed
                 }
-                Some(Ok(Event::Resize(..))) => {
-                    self.on_resize();
-                    Typed::Changed
-                }
+                Some(Ok(Event::Resize(..))) => Typed::Changed,
                 Some(Ok(_)) => continue,
             };
             match typed {
@@ -118,6 +116,7 @@ impl Terminal {
                     self.print(&self.committed(&line))?;
                     return Ok(Typed::Line(line));
                 }
+                Typed::Suspend => self.suspend()?,
                 Typed::Leave => return Ok(Typed::Leave),
             }
         }
@@ -132,14 +131,19 @@ impl Terminal {
         }
     }
 
-    fn on_resize(&mut self) {
-        self.size = size();
-        // Most terminals break the rows anew.
-        self.drawn.cursor.0 = self.drawn.cursor_row_at(self.size.0);
+    /// Looks how large the terminal is. An event says so, but one that comes together with a key is lost.
+    fn measure(&mut self) {
+        let size = size();
+        if self.size != size {
+            self.size = size;
+            // Most terminals break the rows anew.
+            self.drawn.cursor.0 = self.drawn.cursor_row_at(size.0);
+        }
     }
 
     /// Takes the line off the screen, writes `above`, and draws the line anew, all at once.
     fn draw(&mut self, above: &str) -> io::Result<()> {
+        self.measure();
         let (text, cursor) = self.editor.text();
         let layout = Layout::new(&self.prompt, text, cursor, self.size);
         let mut bytes = String::new();
@@ -162,6 +166,21 @@ impl Terminal {
         let mut out = io::stdout().lock();
         out.write_all(bytes.as_bytes())?;
         out.flush()
+    }
+
+    /// Gives the terminal back to the shell, until the shell continues us.
+    fn suspend(&mut self) -> io::Result<()> {
+        #[cfg(unix)]
+        {
+            crossterm::execute!(io::stdout(), DisableBracketedPaste)?;
+            terminal::disable_raw_mode()?;
+            println!("\r");
+            signal_hook::low_level::emulate_default_handler(signal_hook::consts::SIGTSTP)?;
+            terminal::enable_raw_mode()?;
+            crossterm::execute!(io::stdout(), EnableBracketedPaste)?;
+            self.drawn = Layout::default();
+        }
+        self.draw("")
     }
 
     /// Takes the line off the screen: nothing is typed any more.
