@@ -34,6 +34,7 @@
 //! - [`WebSocket::split`] and [`Sender`]: one task receives, any number of tasks send.
 //! - [`Limits`] and [`Timeouts`]: what a peer may cost. All of them are on by default.
 //! - [`Prepared`] and [`Batch`]: messages that are encoded once and sent to many.
+//! - `hub` and `SocketMember` (feature `hub`): rooms; what is published in one goes to all its members.
 //! - [`proto`] and [`handshake`]: the protocol without I/O, for another runtime or a test.
 //! - `testing`: two connections joined in memory (feature `test-util`).
 //!
@@ -45,11 +46,11 @@
 //! # Compatibility
 //!
 //! The minimum supported Rust version is 1.88 (1.90 with the feature `cli`); raising it is a minor release. Semantic
-//! versioning covers every public item at the crate's root and in [`net`], [`handshake`], [`proto`], `hub` and
-//! `testing`, the names of the features, and which errors and close codes are told apart; not the wording of messages, the
-//! sizes of types, or what is marked `#[doc(hidden)]`. The modules of the binary (`chat`, `cli`, `server`, with
-//! the feature `cli`) are not covered. The types of `bytes`, `http` and tokio in the API make their major
-//! versions ours.
+//! versioning covers every public item at the crate's root and in [`net`], [`handshake`], [`proto`] and `testing`,
+//! the names of the features, and which errors and close codes are told apart; not the wording of messages, the
+//! sizes of types, or what is marked `#[doc(hidden)]`. The hub and the modules of the binary (`hub`, `server`,
+//! `chat`, `cli`, with the features `hub` and `cli`) are not covered yet. The types of `bytes`, `http` and tokio in
+//! the API make their major versions ours.
 
 #[cfg(feature = "cli")]
 pub mod chat;
@@ -81,6 +82,6 @@ pub use proto::{Batch, CloseCode, CloseFrame, Kind, Limits, Message, Piece, Prep
 pub use server::SocketMember;
 
 /// The README's examples, compiled with the tests.
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "client", feature = "hub"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

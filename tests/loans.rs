@@ -75,7 +75,7 @@ fn past_the_bound_messages_are_collected_and_inflated_at_their_end() {
     for (receiver, is_in_pieces) in receivers.iter_mut().zip(is_in_pieces) {
         let rest = pieces(receiver, back);
         if !is_in_pieces {
-            assert_eq!(rest, [message.clone()]);
+            assert_eq!(rest, std::slice::from_ref(&message));
         }
     }
 

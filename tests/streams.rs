@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use common::scripted::{Act, Scripted, settle};
-use futures_util::{FutureExt, StreamExt};
+use futures_util::{FutureExt, SinkExt, StreamExt};
 use switchboard::net::Timeout;
 use switchboard::testing::Pair;
 use switchboard::{Config, Error, Kind, Message, Role, WebSocket};
@@ -221,6 +221,11 @@ async fn a_loop_of_sends_leaves_the_worker_to_others() {
         sender.reserve().await.unwrap().send("x").unwrap();
     }
     assert!(yielded(), "permits");
+    let mut sink = sender.clone();
+    for _ in 0..1000 {
+        SinkExt::send(&mut sink, Message::text("x")).await.unwrap();
+    }
+    assert!(yielded(), "a sink");
     let mut writer = sender.begin(Kind::Text).await.unwrap();
     for _ in 0..1000 {
         writer.write("x").await.unwrap();

@@ -2,7 +2,7 @@
 #![no_main]
 
 use switchboard::handshake::{
-    Answer, ClientConfig, ClientHandshake, HeaderMap, Negotiated, ServerHandshake, Url, UpgradeConfig,
+    Answer, ClientConfig, ClientHandshake, HeaderMap, Negotiated, ServerHandshake, UpgradeConfig, Url,
 };
 use switchboard::proto::deflate::DeflateConfig;
 
@@ -28,7 +28,8 @@ fn answer(line: &[u8]) -> Option<Negotiated> {
     config.deflate = Some(DeflateConfig::default());
     config.headers = HeaderMap::new();
     let url = Url::parse("ws://example.com/").expect("the URL is fine");
-    let mut handshake = ClientHandshake::new(&url, &config, *b"the sample nonce").expect("the request is fine");
+    let mut handshake =
+        ClientHandshake::new(&url, &config, *b"the sample nonce").expect("the request is fine");
     let mut response = b"HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
         Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\nSec-WebSocket-Extensions: "
         .to_vec();
@@ -37,20 +38,33 @@ fn answer(line: &[u8]) -> Option<Negotiated> {
     Some(handshake.receive(&response).ok()??.negotiated)
 }
 
-fn check(negotiated: &Negotiated) {
-    if let Some(params) = negotiated.deflate {
-        assert!((8..=15).contains(&params.server_max_window_bits));
-        assert!((8..=15).contains(&params.client_max_window_bits));
+/// Nothing is agreed on that the other side didn't name. Without takeover a server drops the windows by itself.
+fn check(line: &[u8], negotiated: &Negotiated, takeover: bool) {
+    let Some(params) = negotiated.deflate else { return };
+    let line = String::from_utf8_lossy(line).to_ascii_lowercase();
+    assert!(line.contains("permessage-deflate"));
+    for (bits, name) in [
+        (params.server_max_window_bits, "server_max_window_bits"),
+        (params.client_max_window_bits, "client_max_window_bits"),
+    ] {
+        assert!((8..=15).contains(&bits));
+        assert!(bits == 15 || line.contains(name), "{name} is {bits}");
+    }
+    for (is_agreed, name) in [
+        (params.server_no_context_takeover, "server_no_context_takeover"),
+        (params.client_no_context_takeover, "client_no_context_takeover"),
+    ] {
+        assert!(!takeover || !is_agreed || line.contains(name), "{name}");
     }
 }
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     for takeover in [false, true] {
         if let Some((_, negotiated)) = offer(data, takeover) {
-            check(&negotiated);
+            check(data, &negotiated, takeover);
         }
     }
     if let Some(negotiated) = answer(data) {
-        check(&negotiated);
+        check(data, &negotiated, true);
     }
 });

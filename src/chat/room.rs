@@ -78,6 +78,8 @@ pub struct Snapshot {
     pub history: Vec<Arc<Entry<Content>>>,
     /// Whether that is everything that was asked for.
     pub is_complete: bool,
+    /// Which messages of those that it has already were deleted.
+    pub deleted: Vec<u64>,
     /// Who is there.
     pub people: Attendance,
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 /// The name of a room: 1–64 characters of `A–Z a–z 0–9 . _ -`, which every broker's topics can bear. Cloning it
-/// copies a reference.
+/// copies a reference. `.` and `..` are none: no URL would lead there (RFC 3986 §5.2.4).
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RoomName(Arc<str>);
 
@@ -18,6 +18,7 @@ impl RoomName {
     pub fn parse(text: &str) -> Option<Self> {
         let is_name = !text.is_empty()
             && text.len() <= MAX_BYTES
+            && !matches!(text, "." | "..")
             && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
         is_name.then(|| Self(text.into()))
     }
@@ -57,6 +58,8 @@ mod tests {
             ("/rooms/a/b", None),
             ("/rooms/a%20b", None),
             ("/rooms/ä", None),
+            ("/rooms/..", None),
+            ("/rooms/...", Some("...")),
             ("/other", None),
             ("", None),
         ] {

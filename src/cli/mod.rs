@@ -26,7 +26,7 @@ enum Command {
     /// Echo every message: what conformance tests and benchmarks run against
     Echo(echo::Flags),
     /// Serve the chat: whoever connects gives a name and talks
-    Chat(chat::Flags),
+    Chat(Box<chat::Flags>),
     /// Connect to a WebSocket server: lines in, messages out
     Connect(connect::Flags),
     /// Put a WebSocket server under load, and measure it
@@ -53,7 +53,7 @@ pub fn main() -> ExitCode {
     };
     let result = match command {
         Command::Echo(flags) => echo::run(flags),
-        Command::Chat(flags) => chat::run(flags),
+        Command::Chat(flags) => chat::run(*flags),
         Command::Connect(flags) => return connect::run(&flags),
         Command::Bench(bench) => return bench::run(&bench),
     };

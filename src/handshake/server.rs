@@ -25,6 +25,25 @@ pub struct UpgradeConfig {
 }
 
 /// Reads requests from the bytes of a connection.
+///
+/// ```
+/// # use switchboard::handshake::{Answer, RequestError, ServerHandshake, UpgradeConfig};
+/// let mut config = UpgradeConfig::default();
+/// config.subprotocols = vec!["chat.2".to_owned(), "chat.1".to_owned()];
+/// let mut handshake = ServerHandshake::new(config);
+/// // As a socket may give it, in two parts.
+/// assert!(handshake.receive(b"GET / HTTP/1.1\r\nHost: example.com\r\nUpgr")?.is_none());
+/// let request = handshake.receive(b"ade: websocket\r\nConnection: Upgrade\r\n\
+///     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\
+///     Sec-WebSocket-Protocol: chat.1, chat.2\r\n\r\n\x81\x80the first frame")?;
+/// let accepted = request.expect("the head is complete").upgrade()?.accept(Answer::default()).unwrap();
+/// assert_eq!(accepted.negotiated.subprotocol.as_deref(), Some("chat.2"));
+/// assert!(accepted.remainder.ends_with(b"the first frame"));
+/// // A request that gets no WebSocket has its answer.
+/// let error = ServerHandshake::new(UpgradeConfig::default()).receive(b"\x16\x03\x01").unwrap_err();
+/// assert!(error.response().starts_with(b"HTTP/1.1 400 "));
+/// # Ok::<(), RequestError>(())
+/// ```
 #[derive(Debug)]
 pub struct ServerHandshake {
     config: Arc<UpgradeConfig>,

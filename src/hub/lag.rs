@@ -77,7 +77,7 @@ impl<C: Content> Lag<C> {
         for next in self.ahead.drain(..count) {
             if let Next::Entry(entry) = next {
                 self.ahead_bytes -= entry.cost();
-                entry.had_late();
+                entry.let_go();
             }
         }
     }
@@ -124,7 +124,7 @@ impl<C: Content> Lag<C> {
                 Next::Entry(entry) => {
                     self.ahead_bytes -= entry.cost();
                     self.drop_entry(&entry, books);
-                    entry.had_late();
+                    entry.let_go();
                 }
                 Next::Missed(missed) => self.push_missed(missed),
             }

@@ -1,12 +1,13 @@
 //! A room's messages, in their one order: live delivery, slow members, history and resumption all read this.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use crate::proto::Prepared;
 
 use super::audience::{Audience, MemberId};
 use super::content::{Content, FORMS, Form, Lifetime, Publish, Stamp, now};
+use super::room::lock;
 
 /// How much of what was published a room keeps as its history: whatever is least.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,8 +43,15 @@ pub struct Entry<C> {
     content: C,
     /// The cost of everything up to and with this.
     end: u64,
-    /// Made on first need, and gone once no live member needs them.
-    forms: Mutex<[Option<Prepared>; FORMS]>,
+    forms: Mutex<Forms>,
+}
+
+/// An entry's encoded forms: made on first need, and gone once no member needs them.
+#[derive(Debug, Default)]
+struct Forms {
+    made: [Option<Prepared>; FORMS],
+    /// Whether it has left the ring's live part: only those who kept it still need it.
+    is_released: bool,
 }
 
 /// The entry itself, its reference in the ring, the allocations' own.
@@ -82,21 +90,29 @@ impl<C: Content> Entry<C> {
 
     /// The message in a form that it is for.
     pub(super) fn prepared(&self, form: Form) -> Prepared {
-        let mut forms = self.forms.lock().unwrap_or_else(PoisonError::into_inner);
-        forms[form.index()]
+        let mut forms = lock(&self.forms);
+        forms.made[form.index()]
             .get_or_insert_with(|| self.content.encode(form, self.stamp, self.key.as_deref()))
             .clone()
     }
 
-    /// A slow member has had it that alone held it, besides the history perhaps: then its forms go.
-    pub(super) fn had_late(self: Arc<Self>) {
-        if Arc::strong_count(&self) <= 2 {
-            self.forget_forms();
+    /// A slow member that kept it has no need of it any more. If that was the last one, its forms go.
+    pub(super) fn let_go(self: Arc<Self>) {
+        let mut forms = lock(&self.forms);
+        // The history may hold it, and we do.
+        if forms.is_released && Arc::strong_count(&self) <= 2 {
+            forms.made = Default::default();
         }
     }
 
-    fn forget_forms(&self) {
-        *self.forms.lock().unwrap_or_else(PoisonError::into_inner) = Default::default();
+    fn release(&self) {
+        *lock(&self.forms) = Forms { made: Default::default(), is_released: true };
+    }
+
+    /// Whether it is held encoded.
+    #[cfg(test)]
+    pub(super) fn is_encoded(&self) -> bool {
+        lock(&self.forms).made.iter().any(Option::is_some)
     }
 }
 
@@ -265,7 +281,7 @@ impl<C: Content> Ring<C> {
             && let Some(first) = self.live.pop_front()
         {
             self.gone = first.end;
-            first.forget_forms();
+            first.release();
             if let (Some(newest), Some(key)) = (&mut self.newest, &first.key)
                 && newest.get(key) == Some(&first.seq)
             {

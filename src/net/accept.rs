@@ -21,8 +21,12 @@ use super::websocket::{Setup, WebSocket};
 
 /// Accepts WebSocket connections by one configuration. Cloning it copies a reference.
 ///
-/// ```no_run
-/// # async fn example(listener: tokio::net::TcpListener) -> Result<(), switchboard::Error> {
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), switchboard::Error> {
+/// # let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+/// # let url = format!("ws://{}/chat", listener.local_addr()?);
+/// # let client = tokio::spawn(async move { switchboard::WebSocket::connect(&url).await });
 /// use switchboard::{Acceptor, Config};
 ///
 /// let acceptor = Acceptor::new(Config::default());
@@ -32,7 +36,9 @@ use super::websocket::{Setup, WebSocket};
 ///     request.reject(http::StatusCode::NOT_FOUND, "the only path here is /chat").await?;
 ///     return Ok(());
 /// }
-/// let ws = request.accept().await?;
+/// let mut ws = request.accept().await?;
+/// ws.send("welcome").await?;
+/// # assert_eq!(client.await.unwrap()?.recv().await?.unwrap().as_text(), Some("welcome"));
 /// # Ok(())
 /// # }
 /// ```
@@ -124,6 +130,29 @@ impl<S: Stream> WebSocket<S> {
 }
 
 /// An HTTP request whose stream waits for an answer.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), switchboard::Error> {
+/// # let (mut peer, stream) = tokio::io::duplex(1 << 16);
+/// # use tokio::io::{AsyncReadExt, AsyncWriteExt};
+/// # peer.write_all(b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n").await?;
+/// # peer.shutdown().await?;
+/// # let acceptor = switchboard::Acceptor::new(switchboard::Config::default());
+/// let request = acceptor.read_http(stream).await?;
+/// if request.is_upgrade() {
+///     request.upgrade().await?.accept().await?;
+/// } else if request.head().uri().path() == "/health" {
+///     request.respond(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok").await?;
+/// } else {
+///     request.reject(http::StatusCode::NOT_FOUND, "only /health is here").await?;
+/// }
+/// # let mut answer = String::new();
+/// # peer.read_to_string(&mut answer).await?;
+/// # assert!(answer.ends_with("\r\n\r\nok"));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct HttpRequest<S> {
     request: Request,
@@ -216,6 +245,33 @@ impl<S: Stream> HttpRequest<S> {
 }
 
 /// A request for a WebSocket that is neither accepted nor rejected yet.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), switchboard::Error> {
+/// # let (mut peer, stream) = tokio::io::duplex(1 << 16);
+/// # use tokio::io::{AsyncReadExt, AsyncWriteExt};
+/// # peer.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+/// #     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n").await?;
+/// # peer.shutdown().await?;
+/// # let acceptor = switchboard::Acceptor::new(switchboard::Config::default());
+/// use http::{HeaderMap, HeaderValue, StatusCode, header};
+///
+/// let mut pending = acceptor.read(stream).await?;
+/// if pending.headers().contains_key(header::AUTHORIZATION) {
+///     pending.response_headers().insert(header::SERVER, HeaderValue::from_static("mine"));
+///     pending.accept().await?;
+/// } else {
+///     let mut headers = HeaderMap::new();
+///     headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+///     pending.reject_with(StatusCode::UNAUTHORIZED, &headers, "send a token").await?;
+/// }
+/// # let mut answer = String::new();
+/// # peer.read_to_string(&mut answer).await?;
+/// # assert!(answer.starts_with("HTTP/1.1 401 "));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Pending<S> {
     stream: S,

@@ -17,13 +17,21 @@ use super::websocket::{Setup, WebSocket};
 
 /// Connects to WebSocket servers by one configuration.
 ///
-/// ```no_run
-/// # async fn example() -> Result<(), switchboard::Error> {
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), switchboard::Error> {
+/// # let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+/// # let address = listener.local_addr()?;
+/// # let server = tokio::spawn(async move {
+/// #     let mut ws = switchboard::WebSocket::accept(listener.accept().await?.0).await?;
+/// #     ws.recv().await
+/// # });
 /// use switchboard::{Config, Connector};
 ///
-/// let (mut ws, response) = Connector::new(Config::default()).connect("ws://127.0.0.1:9001/").await?;
-/// println!("{}", response.status());
+/// let (mut ws, response) = Connector::new(Config::default()).connect(&format!("ws://{address}/")).await?;
+/// assert_eq!(response.status(), 101);
 /// ws.send("hello").await?;
+/// # assert_eq!(server.await.unwrap()?.unwrap().as_text(), Some("hello"));
 /// # Ok(())
 /// # }
 /// ```

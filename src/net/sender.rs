@@ -325,7 +325,10 @@ impl Sink<Message> for Sender {
         let Self { outlet, sink } = &mut *self;
         let sink = sink.get_or_insert_default();
         if !sink.has_permit {
+            // As `take_turns`.
+            let budget = ready!(task::coop::poll_proceed(cx));
             ready!(outlet.poll_reserve(cx, &mut sink.ticket))?;
+            budget.made_progress();
             sink.has_permit = true;
         }
         Poll::Ready(Ok(()))

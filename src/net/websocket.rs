@@ -31,13 +31,23 @@ use super::transport::{self, Stream};
 /// Dropped without [`WebSocket::close`] it goes on in the background: what is queued is written, then Close 1001,
 /// within the write and close deadlines.
 ///
-/// ```no_run
-/// # async fn example(stream: tokio::net::TcpStream) -> Result<(), switchboard::Error> {
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), switchboard::Error> {
+/// # let (stream, theirs) = tokio::io::duplex(1 << 16);
+/// # let client = tokio::spawn(async move {
+/// #     let connector = switchboard::Connector::new(Default::default());
+/// #     let (mut ws, _) = connector.connect_on("ws://example.com/", theirs).await?;
+/// #     ws.send("Hello").await?;
+/// #     assert_eq!(ws.recv().await?.unwrap().as_text(), Some("Hello"));
+/// #     ws.close(None).await
+/// # });
 /// let mut ws = switchboard::WebSocket::accept(stream).await?;
 /// while let Some(message) = ws.recv().await? {
 ///     ws.send(message).await?;
 /// }
-/// # Ok(())
+/// # drop(ws);
+/// # client.await.unwrap()
 /// # }
 /// ```
 pub struct WebSocket<S: Stream = TcpStream> {

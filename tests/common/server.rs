@@ -93,6 +93,34 @@ impl Server {
         1024 * line.trim().trim_end_matches(" kB").parse::<usize>().expect("a number of KiB")
     }
 
+    /// Forgets how much memory it has had at most so far.
+    pub fn reset_peak(&self) {
+        let id = self.child.id().expect("it runs");
+        std::fs::write(format!("/proc/{id}/clear_refs"), "5").expect("it is our own child");
+    }
+
+    /// How much memory it has had at most since then, in bytes, all kinds together.
+    pub fn peak_bytes(&self) -> usize {
+        let id = self.child.id().expect("it runs");
+        let status = std::fs::read_to_string(format!("/proc/{id}/status")).expect("this is Linux");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("it has the line");
+        1024 * line.trim().trim_end_matches(" kB").parse::<usize>().expect("a number of KiB")
+    }
+
+    /// How many files it has open.
+    pub fn open_files(&self) -> usize {
+        let id = self.child.id().expect("it runs");
+        std::fs::read_dir(format!("/proc/{id}/fd")).expect("this is Linux").count()
+    }
+
+    /// Lets it have no more than so many files open.
+    pub async fn limit_files(&self, files: usize) {
+        let id = self.child.id().expect("it runs").to_string();
+        let limit = format!("--nofile={files}:");
+        let limited = Command::new("prlimit").args(["--pid", &id, &limit]).status().await;
+        assert!(limited.expect("prlimit runs").success());
+    }
+
     /// Sends it a signal, such as `TERM`.
     pub async fn signal(&self, name: &str) {
         let id = self.id().to_string();

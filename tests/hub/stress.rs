@@ -42,7 +42,7 @@ impl Outlet for Peer {
             return Delivery::Taken(0);
         }
         // Now and then it takes a part.
-        let taken = if state.got.len() % 7 == 0 { range.len().div_ceil(2) } else { range.len() };
+        let taken = if state.got.len().is_multiple_of(7) { range.len().div_ceil(2) } else { range.len() };
         state.got.extend_from_slice(&batch.messages()[range][..taken]);
         Delivery::Taken(taken)
     }

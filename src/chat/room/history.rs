@@ -72,7 +72,11 @@ impl Room {
                 (messages, after.is_none() && is_all && view.is_whole())
             }
         };
-        Snapshot { offset: view.offset(), history, is_complete, people }
+        // Whoever was away hasn't been told.
+        let known = after.filter(|after| after.epoch == self.epoch).map_or(0, |after| after.offset);
+        let gone = view.history().filter(|entry| entry.content().said().is_none());
+        let deleted = gone.map(|entry| entry.stamp().offset).take_while(|offset| *offset <= known).collect();
+        Snapshot { offset: view.offset(), history, is_complete, deleted, people }
     }
 }
 

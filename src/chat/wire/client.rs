@@ -139,6 +139,7 @@ mod tests {
             epoch: "e",
             complete: true,
             history: vec![said],
+            deleted: &[],
             version: 1,
             members: vec![json::MemberName { name: "Ada" }],
             count: 1,

@@ -161,6 +161,8 @@ pub enum Answer<'a> {
         epoch: &'a str,
         complete: bool,
         history: Vec<Said<'a>>,
+        #[serde(skip_serializing_if = "<[u64]>::is_empty")]
+        deleted: &'a [u64],
         version: u64,
         members: Vec<MemberName<'a>>,
         count: usize,

@@ -28,7 +28,7 @@ impl Style {
             Self::Plain => shown.to_owned(),
             Self::Colours => {
                 let hash = fnv(name.as_bytes()) >> 16;
-                let (colour, weight) = (31 + hash % 6, if hash / 6 % 2 == 0 { "" } else { ";1" });
+                let (colour, weight) = (31 + hash % 6, if (hash / 6).is_multiple_of(2) { "" } else { ";1" });
                 format!("\x1b[{colour}{weight}m{shown}\x1b[0m")
             }
         }

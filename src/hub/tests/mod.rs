@@ -183,7 +183,7 @@ impl World {
 
     /// Steps until nothing is left to do.
     fn settle(&mut self) {
-        for _ in 0..100_000 {
+        for _ in 0..2000 {
             for shard in 0..2 {
                 self.step(shard, 100);
             }

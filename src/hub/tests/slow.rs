@@ -193,3 +193,15 @@ fn a_slow_member_holds_up_no_turn_and_is_asked_only_when_it_has_room() {
     assert_eq!(lock(&slow.0).calls.len(), calls);
     assert_eq!(fast.messages().len(), 99);
 }
+
+#[test]
+fn the_history_holds_nothing_encoded_once_a_slow_member_has_had_it() {
+    let (mut world, slow, _member, _, _fast) = world(Policy::DropNewest, 3);
+    world.publish(1..=9);
+    world.settle();
+    assert_eq!(world.room.live_bytes(), 0, "what it kept is its own");
+    slow.set_room(None);
+    world.settle();
+    assert_eq!(slow.messages(), [1, 2, 3, 4, 5]);
+    world.room.look(|view| assert!(view.history().all(|entry| !entry.is_encoded())));
+}

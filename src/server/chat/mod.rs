@@ -164,7 +164,17 @@ pub async fn serve(parts: Parts, settings: Settings, stop: impl Future<Output = 
     for (stream, peer) in listener::close(listener) {
         chat.spawn(stream, peer);
     }
-    shutdown::drain(&*chat.connections, chat.settings.shutdown).await;
+    // Whoever watches from the administrators' door still hears that the server goes down.
+    let administration = async {
+        loop {
+            let (stream, _) = next_admin(&admin).await;
+            drop(tokio::spawn(chat.clone().administrate(stream)));
+        }
+    };
+    tokio::select! {
+        () = shutdown::drain(&*chat.connections, chat.settings.shutdown) => {}
+        () = administration => {}
+    }
     if let Some(store) = store {
         // It waits for the disk.
         let _ = tokio::task::spawn_blocking(move || store.close()).await;
@@ -198,19 +208,30 @@ impl Chat {
     /// Serves or refuses a connection, which counts from now on: a shutdown waits for it.
     fn spawn(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr) {
         let chat = self.clone();
-        match self.connections.enter(peer, self.settings.connections) {
+        let mut limits = self.settings.connections;
+        if self.settings.proxies.trusts(peer.ip()) {
+            // It is many clients, each of whom is counted once the proxy has said whose connection it is.
+            limits.per_address = None;
+        }
+        match self.connections.enter(peer, limits) {
             Entrance::Served(place) => drop(tokio::spawn(chat.connection(stream, peer, place))),
             Entrance::Refused(place, reason) => {
                 self.metrics.on_refused(reason);
-                drop(tokio::spawn(chat.refuse(stream, place)));
+                drop(tokio::spawn(chat.refuse(stream, peer, place)));
             }
             Entrance::Dropped => self.metrics.on_refused(Refused::Limit),
         }
     }
 
-    async fn refuse(self: Arc<Self>, stream: TcpStream, _place: Place) {
+    async fn refuse(self: Arc<Self>, mut stream: TcpStream, peer: SocketAddr, _place: Place) {
+        let refused = async {
+            // What a proxy says comes before the request.
+            if self.peer(&mut stream, peer).await.is_some() {
+                shutdown::refuse(stream, self.acceptor.clone(), NO_ROOM).await;
+            }
+        };
         tokio::select! {
-            () = shutdown::refuse(stream, self.acceptor.clone(), NO_ROOM) => {}
+            () = refused => {}
             () = self.connections.shut_down_since(REQUEST_GRACE) => {}
         }
     }

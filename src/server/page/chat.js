@@ -295,6 +295,7 @@ export class Chat {
     const isBack = !room.isNew && this.#away > 0;
     const order = room.newest + 0.5;
     const { fresh, outcome } = room.join(message);
+    for (const offset of message.deleted ?? []) room.delete(offset);
     for (const item of this.#outbox.of(room)) {
       const twin = room.find(item.entry);
       if (!twin) continue;

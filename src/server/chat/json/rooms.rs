@@ -50,7 +50,7 @@ impl Client<'_> {
     /// Is in a room from now on.
     fn enter(&mut self, place: Place, snapshot: Snapshot, id: Option<&str>) {
         let room = place.room().clone();
-        let Snapshot { offset, history, is_complete, people } = &snapshot;
+        let Snapshot { offset, history, is_complete, deleted, people } = &snapshot;
         let joined = Answer::Joined {
             room: room.name().as_str(),
             id,
@@ -58,6 +58,7 @@ impl Client<'_> {
             epoch: room.epoch(),
             complete: *is_complete,
             history: history.iter().filter_map(|entry| content::of_history(entry)).collect(),
+            deleted,
             version: people.version,
             members: people.names.iter().map(|name| MemberName { name }).collect(),
             count: people.count,
