@@ -3,6 +3,9 @@
 //! Everything that changes who is there happens under one lock together with its place in the hub's ring, so that a
 //! snapshot and the news that follow it fit.
 
+mod history;
+mod place;
+
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,6 +22,9 @@ use super::recent::Recent;
 use super::room_name::RoomName;
 use super::store::{Durable, Record, Store, StoreError};
 use super::wire::json::{Code, Position, PresenceEvent};
+pub use history::{MAX_MESSAGES, Range};
+use place::Manner;
+pub use place::{Place, Presence};
 
 /// A room.
 pub struct Room {
@@ -115,26 +121,6 @@ pub struct Receipt {
     pub durable: Option<Durable>,
 }
 
-/// What a part of the history one asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Range {
-    /// What came after an offset, oldest first.
-    After(u64),
-    /// What came before an offset, the newest of it.
-    Before(u64),
-    /// The newest.
-    Newest,
-}
-
-/// The most messages of an answer.
-pub const MAX_MESSAGES: usize = 1000;
-
-/// And the most bytes of text and names.
-const MAX_ANSWER_BYTES: usize = 1 << 20;
-
-/// How many messages somebody gets who asks for nothing in particular.
-const DEFAULT_MESSAGES: usize = 100;
-
 /// How many names a list has.
 const MAX_NAMES: usize = 1000;
 
@@ -215,12 +201,12 @@ impl Room {
             return Err(JoinError::Banned((until - now).div_ceil(1000)));
         }
         let number = people.insert(name, contact).ok_or(JoinError::NameTaken)?;
-        let presence = Presence { room: self.clone(), name: name.clone(), number, manner: Manner::Seen };
+        let presence = Presence::new(self.clone(), name.clone(), number);
         let news = self.presence(&people, PresenceEvent::Join, name.as_str());
         let attendance = attendance(&people);
         let look = |view: &View<'_, Content>| self.snapshot(view, after, attendance);
         let (membership, snapshot) = self.hub.join_with(outlet, form, Some(news), look);
-        Ok((Place { membership, presence }, snapshot))
+        Ok((Place::new(membership, presence), snapshot))
     }
 
     /// Why somebody couldn't join now, if that is so.
@@ -252,7 +238,7 @@ impl Room {
     ) -> Option<(Place, Snapshot)> {
         let mut people = lock(&self.people);
         self.touch();
-        if !people.set_contact(presence.name.as_str(), presence.number, Some(contact)) {
+        if !people.set_contact(presence.name().as_str(), presence.number(), Some(contact)) {
             // Its end takes the same lock.
             drop(people);
             return None;
@@ -260,7 +246,7 @@ impl Room {
         let attendance = attendance(&people);
         let look = |view: &View<'_, Content>| self.snapshot(view, after, attendance);
         let (membership, snapshot) = self.hub.join_with(outlet, form, None, look);
-        Some((Place { membership, presence }, snapshot))
+        Some((Place::new(membership, presence), snapshot))
     }
 
     /// Says something to everybody, or to everybody else if a member says it.
@@ -414,51 +400,6 @@ impl Room {
         lock(&self.people).len()
     }
 
-    /// A part of the history, oldest first, and whether it is all of that part.
-    pub fn history(&self, range: Range, limit: usize) -> (Vec<Arc<Entry<Content>>>, bool) {
-        let limit = limit.min(MAX_MESSAGES);
-        self.hub.look(|view| match range {
-            Range::After(offset) => {
-                let is_complete = view.is_complete_after(offset);
-                let (messages, is_all) = take(view.after(offset), limit);
-                (messages, is_all && is_complete)
-            }
-            Range::Before(offset) => {
-                let before = view.history().filter(|entry| entry.stamp().offset < offset);
-                let (mut messages, is_all) = take(before.rev(), limit);
-                messages.reverse();
-                (messages, is_all && view.is_whole())
-            }
-            Range::Newest => {
-                let (mut messages, is_all) = take(view.history().rev(), limit);
-                messages.reverse();
-                (messages, is_all && view.is_whole())
-            }
-        })
-    }
-
-    fn snapshot(&self, view: &View<'_, Content>, after: Option<&Position>, people: Attendance) -> Snapshot {
-        let known = after.filter(|after| after.epoch == self.epoch && view.is_complete_after(after.offset));
-        let (history, is_complete) = match known {
-            Some(after) => {
-                let (mut messages, is_all) = take(view.after(after.offset).rev(), MAX_MESSAGES);
-                messages.reverse();
-                (messages, is_all)
-            }
-            None => {
-                let limit = if after.is_some() { MAX_MESSAGES } else { DEFAULT_MESSAGES };
-                let (mut messages, is_all) = take(view.history().rev(), limit);
-                messages.reverse();
-                (messages, after.is_none() && is_all && view.is_whole())
-            }
-        };
-        // Whoever was away hasn't been told.
-        let known = after.filter(|after| after.epoch == self.epoch).map_or(0, |after| after.offset);
-        let gone = view.history().filter(|entry| entry.content().said().is_none());
-        let deleted = gone.map(|entry| entry.stamp().offset).take_while(|offset| *offset <= known).collect();
-        Snapshot { offset: view.offset(), history, is_complete, deleted, people }
-    }
-
     fn content(&self, what: What) -> Content {
         Content { room: self.name.clone(), what }
     }
@@ -496,24 +437,6 @@ impl fmt::Debug for Room {
     }
 }
 
-/// The first messages that fit into an answer, and whether those are all.
-fn take<'a>(
-    entries: impl Iterator<Item = &'a Arc<Entry<Content>>>,
-    limit: usize,
-) -> (Vec<Arc<Entry<Content>>>, bool) {
-    let mut bytes = 0;
-    let mut taken = Vec::new();
-    for entry in entries {
-        let Some(message) = entry.content().said() else { continue };
-        bytes += message.text.len() + message.from.len();
-        if taken.len() == limit || bytes > MAX_ANSWER_BYTES && !taken.is_empty() {
-            return (taken, false);
-        }
-        taken.push(entry.clone());
-    }
-    (taken, true)
-}
-
 fn attendance(people: &People) -> Attendance {
     Attendance {
         names: people.names().take(MAX_NAMES).map(str::to_owned).collect(),
@@ -524,76 +447,6 @@ fn attendance(people: &People) -> Attendance {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Somebody's being in a room by their name. Dropped it tells everybody that they left.
-#[derive(Debug)]
-pub struct Presence {
-    room: Arc<Room>,
-    name: UserName,
-    number: u64,
-    manner: Manner,
-}
-
-/// How somebody leaves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Manner {
-    /// Everybody is told.
-    Seen,
-    /// Nobody is.
-    Quiet,
-}
-
-impl Presence {
-    /// In which room.
-    pub fn room(&self) -> &Arc<Room> {
-        &self.room
-    }
-}
-
-impl Drop for Presence {
-    fn drop(&mut self) {
-        let mut people = lock(&self.room.people);
-        self.room.leave(&mut people, self.name.as_str(), self.number, self.manner);
-    }
-}
-
-/// A place in a room: one gets what is said there, and is seen there. Dropped it is given up, and everybody is told.
-#[derive(Debug)]
-pub struct Place {
-    // Dropped first: who leaves doesn't get the news of it.
-    membership: Membership<Content>,
-    presence: Presence,
-}
-
-impl Place {
-    /// From now on the member gets what is said.
-    pub fn begin(&self) {
-        self.membership.begin();
-    }
-
-    /// The hub's side of it.
-    pub fn membership(&self) -> &Membership<Content> {
-        &self.membership
-    }
-
-    /// The room.
-    pub fn room(&self) -> &Arc<Room> {
-        &self.presence.room
-    }
-
-    /// Gets nothing more, but is still seen.
-    pub fn hold(self) -> Presence {
-        let Self { membership, presence } = self;
-        drop(membership);
-        lock(&presence.room.people).set_contact(presence.name.as_str(), presence.number, None);
-        presence
-    }
-
-    /// Gives it up without a word, because everybody goes.
-    pub fn leave_quietly(mut self) {
-        self.presence.manner = Manner::Quiet;
-    }
 }
 
 /// Waits until what was said is on disk.

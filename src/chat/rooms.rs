@@ -189,3 +189,32 @@ fn is_idle(cell: &Arc<OnceCell<Arc<Room>>>) -> bool {
 fn new_epoch() -> String {
     super::sessions::random_text::<6>()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chat::name::UserName;
+
+    #[tokio::test]
+    async fn an_empty_room_is_forgotten_unless_its_bans_are_nowhere_else() {
+        let rooms = Rooms::new(Settings::default(), None);
+        let [empty, banned] = ["empty", "banned"].map(|name| RoomName::parse(name).unwrap());
+        rooms.get(&empty).await.unwrap();
+        let eve = UserName::parse("Eve").unwrap();
+        rooms.get(&banned).await.unwrap().ban(&eve, 60_000, ("Mia", None)).unwrap();
+        rooms.tidy();
+        assert!(rooms.find(&empty).is_none() && rooms.find(&banned).is_some());
+        rooms.get(&banned).await.unwrap().ban(&eve, 0, ("Mia", None)).unwrap();
+        rooms.tidy();
+        assert!(rooms.find(&banned).is_none());
+    }
+
+    #[tokio::test]
+    async fn a_room_that_somebody_is_about_to_join_is_not_closed() {
+        let rooms = Rooms::new(Settings::default(), None);
+        let name = RoomName::parse("lobby").unwrap();
+        let room = rooms.get(&name).await.unwrap();
+        rooms.tidy();
+        assert!(Arc::ptr_eq(&room, &rooms.find(&name).unwrap()));
+    }
+}

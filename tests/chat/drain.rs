@@ -69,6 +69,6 @@ async fn a_full_server_is_not_ready() {
     let _ada = Json::join(&server, "Ada").await;
     // Whoever asks takes a place for the time of the question.
     assert_eq!(get(server.address(), "/readyz").await.status, 503);
-    let head = answer_to(&server, "/", &[]).await;
-    assert!(head.starts_with("HTTP/1.1 101"), "{head}");
+    // And has given it back soon after.
+    while !answer_to(&server, "/", &[]).await.starts_with("HTTP/1.1 101") {}
 }

@@ -59,9 +59,11 @@ async fn whoever_wrote_a_message_may_delete_it_and_nobody_else() {
 #[tokio::test]
 async fn the_same_name_in_another_session_is_somebody_else() {
     let server = Server::start(&["chat"]).await;
+    let mut bob = Json::join(&server, "Bob").await;
     let mut ada = Json::join(&server, "Ada").await;
     let offset = ada.say("mine").await;
     ada.close().await;
+    while bob.until("presence").await["event"] != "leave" {}
     let mut other = Json::join(&server, "Ada").await;
     let error = other.ask(json!({"type": "delete", "room": "lobby", "offset": offset})).await;
     assert_eq!(error["code"], "forbidden");

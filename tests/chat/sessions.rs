@@ -239,3 +239,25 @@ async fn a_session_comes_back_to_all_of_its_rooms() {
     }
     assert_eq!(ada.settle().await, Vec::<Value>::new());
 }
+
+#[tokio::test]
+async fn whoever_comes_back_is_told_what_was_deleted_meanwhile() {
+    let server = Server::start(&["chat"]).await;
+    let (ada, mut bob) = two(&server).await;
+    for text in ["1", "2", "3"] {
+        bob.say(text).await;
+    }
+    let (session, epoch) = (ada.session(), ada.joined["epoch"].clone());
+    ada.lose();
+    for offset in [1, 3] {
+        assert_eq!(
+            bob.ask(json!({"type": "delete", "room": "lobby", "offset": offset})).await["type"],
+            "done"
+        );
+    }
+    let after = json!({"after": {"offset": 2, "epoch": epoch}});
+    let ada = Json::resume(&server, "Ada", &session, after).await;
+    // The third it never had.
+    assert_eq!((&ada.joined["deleted"], &ada.joined["history"]), (&json!([1]), &json!([])));
+    assert_eq!(ada.joined["complete"], true);
+}
