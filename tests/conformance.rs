@@ -576,7 +576,10 @@ fn exists(root: &Path, name: &str) -> bool {
     }
     let parts: Vec<&str> = name.split("::").collect();
     let files = (1..parts.len()).rev().map(|depth| (depth, parts[..depth].join("/")));
-    let mut files = files.map(|(depth, path)| (depth, root.join("src").join(path).with_extension("rs")));
+    let mut files = files.flat_map(|(depth, path)| {
+        let module = root.join("src").join(path);
+        [(depth, module.with_extension("rs")), (depth, module.join("mod.rs"))]
+    });
     let Some((depth, file)) = files.find(|(_, file)| file.is_file()) else { return false };
     let text = std::fs::read_to_string(file).unwrap();
     parts[depth..]
