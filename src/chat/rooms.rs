@@ -49,6 +49,8 @@ pub struct Rooms {
     settings: Settings,
     store: Option<Arc<Store>>,
     open: Mutex<HashMap<RoomName, Arc<OnceCell<Arc<Room>>>>>,
+    /// The books of rooms that were closed.
+    closed: Mutex<Accounting>,
 }
 
 impl Rooms {
@@ -58,7 +60,13 @@ impl Rooms {
     ///
     /// Outside a tokio runtime.
     pub fn new(settings: Settings, store: Option<Arc<Store>>) -> Self {
-        Self { hub: Hub::new(settings.room), settings, store, open: Mutex::default() }
+        Self {
+            hub: Hub::new(settings.room),
+            settings,
+            store,
+            open: Mutex::default(),
+            closed: Mutex::default(),
+        }
     }
 
     /// The room of that name, which is opened if it isn't.
@@ -97,9 +105,9 @@ impl Rooms {
         self.lock().values().filter_map(|cell| cell.get().cloned()).collect()
     }
 
-    /// The books of all rooms that are open.
+    /// The books of all rooms that there are and were.
     pub fn accounting(&self) -> Accounting {
-        let mut books = Accounting::default();
+        let mut books = *self.closed.lock().unwrap_or_else(PoisonError::into_inner);
         self.all().iter().for_each(|room| books += room.hub().accounting());
         books
     }
@@ -140,7 +148,7 @@ impl Rooms {
             let longest =
                 idle.min_by_key(|(_, cell)| cell.get().map(|room| room.used.load(Ordering::Relaxed)));
             let longest = longest.map(|(name, _)| name.clone()).ok_or(OpenError::TooManyRooms)?;
-            open.remove(&longest);
+            self.keep_books(open.remove(&longest));
         }
         Ok(open.entry(name.clone()).or_default().clone())
     }
@@ -152,7 +160,17 @@ impl Rooms {
         let is_idle = open.get(name).filter(|cell| Arc::strong_count(cell) == 1).is_some_and(|cell| {
             cell.get().is_some_and(|room| Arc::strong_count(room) <= 2 && room.count() == 0)
         });
-        is_idle && open.remove(name).is_some()
+        let closed = if is_idle { open.remove(name) } else { None };
+        let is_closed = closed.is_some();
+        self.keep_books(closed);
+        is_closed
+    }
+
+    /// A room is closed, but what it delivered counts on.
+    fn keep_books(&self, closed: Option<Arc<OnceCell<Arc<Room>>>>) {
+        if let Some(room) = closed.as_ref().and_then(|cell| cell.get()) {
+            *self.closed.lock().unwrap_or_else(PoisonError::into_inner) += room.hub().accounting();
+        }
     }
 
     async fn load(&self, name: &RoomName) -> Result<Arc<Room>, OpenError> {

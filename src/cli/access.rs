@@ -108,7 +108,14 @@ impl Access {
     pub(super) fn api_keys(&self) -> Result<Option<ApiKeys>, String> {
         let Some(path) = &self.api_key_file else { return Ok(None) };
         let keys = ApiKeys::load(path);
-        keys.map(Some).map_err(|error| format!("--api-key-file {}: {error}", path.display()))
+        let keys = keys.map_err(|error| format!("--api-key-file {}: {error}", path.display()))?;
+        for line in keys.short_lines() {
+            tracing::warn!(
+                file = %path.display(), line,
+                "this API key could be guessed: use a longer one, such as `openssl rand -hex 32` prints"
+            );
+        }
+        Ok(Some(keys))
     }
 
     pub(super) fn proxies(&self) -> Result<TrustedProxies, String> {

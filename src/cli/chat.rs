@@ -34,55 +34,79 @@ pub(super) struct Flags {
     #[arg(long, env = "SWITCHBOARD_THREADS", value_name = "N")]
     threads: Option<usize>,
     /// The longest message to accept
-    #[arg(long, env = "SWITCHBOARD_MAX_MESSAGE_BYTES", default_value = "64KiB", value_name = "SIZE", value_parser = parse_size)]
+    #[arg(long, help_heading = "Limits", env = "SWITCHBOARD_MAX_MESSAGE_BYTES", default_value = "64KiB", value_name = "SIZE", value_parser = parse_size)]
     max_message_bytes: usize,
     /// The longest text to pass on, in characters; without it only the message's bytes count
-    #[arg(long, env = "SWITCHBOARD_MAX_TEXT", value_name = "CHARS")]
+    #[arg(long, help_heading = "Limits", env = "SWITCHBOARD_MAX_TEXT", value_name = "CHARS")]
     max_text: Option<usize>,
     /// How often to ping each client; 0s is never
-    #[arg(long, env = "SWITCHBOARD_PING_INTERVAL", default_value = "15s", value_name = "DURATION", value_parser = parse_duration)]
+    #[arg(long, help_heading = "Connections", env = "SWITCHBOARD_PING_INTERVAL", default_value = "15s", value_name = "DURATION", value_parser = parse_duration)]
     ping_interval: Duration,
     /// How long a client may be silent before it is gone; 0s is for ever
-    #[arg(long, env = "SWITCHBOARD_PONG_TIMEOUT", default_value = "45s", value_name = "DURATION", value_parser = parse_duration)]
+    #[arg(long, help_heading = "Connections", env = "SWITCHBOARD_PONG_TIMEOUT", default_value = "45s", value_name = "DURATION", value_parser = parse_duration)]
     pong_timeout: Duration,
     /// How many bytes may wait for a slow client
-    #[arg(long, env = "SWITCHBOARD_QUEUE_BYTES", default_value = "1MiB", value_name = "SIZE", value_parser = parse_size)]
+    #[arg(long, help_heading = "Limits", env = "SWITCHBOARD_QUEUE_BYTES", default_value = "1MiB", value_name = "SIZE", value_parser = parse_size)]
     queue_bytes: usize,
     /// What happens to a client that is slower than that
-    #[arg(long, env = "SWITCHBOARD_SLOW_CONSUMER", default_value = "disconnect", value_name = "POLICY")]
+    #[arg(
+        long,
+        help_heading = "Limits",
+        env = "SWITCHBOARD_SLOW_CONSUMER",
+        default_value = "disconnect",
+        value_name = "POLICY"
+    )]
     slow_consumer: SlowConsumer,
     /// Messages a second that a client may send, with ten seconds' worth of burst; 0 is no limit
-    #[arg(long, env = "SWITCHBOARD_RATE_MESSAGES", default_value_t = 100, value_name = "N")]
+    #[arg(
+        long,
+        help_heading = "Limits",
+        env = "SWITCHBOARD_RATE_MESSAGES",
+        default_value_t = 100,
+        value_name = "N"
+    )]
     rate_messages: u32,
     /// Bytes a second that a client may send, likewise
-    #[arg(long, env = "SWITCHBOARD_RATE_BYTES", default_value = "1MiB", value_name = "SIZE", value_parser = parse_rate)]
+    #[arg(long, help_heading = "Limits", env = "SWITCHBOARD_RATE_BYTES", default_value = "1MiB", value_name = "SIZE", value_parser = parse_rate)]
     rate_bytes: u32,
     /// The most connections at once
-    #[arg(long, env = "SWITCHBOARD_MAX_CONNECTIONS", value_name = "N")]
+    #[arg(long, help_heading = "Limits", env = "SWITCHBOARD_MAX_CONNECTIONS", value_name = "N")]
     max_connections: Option<usize>,
     /// The most connections from one address, those of this machine not counted
-    #[arg(long, env = "SWITCHBOARD_MAX_CONNECTIONS_PER_IP", value_name = "N")]
+    #[arg(long, help_heading = "Limits", env = "SWITCHBOARD_MAX_CONNECTIONS_PER_IP", value_name = "N")]
     max_connections_per_ip: Option<usize>,
     /// How many messages a room keeps for those who come later; 0 is none
-    #[arg(long, env = "SWITCHBOARD_HISTORY", default_value_t = 1000, value_name = "N")]
+    #[arg(
+        long,
+        help_heading = "History",
+        env = "SWITCHBOARD_HISTORY",
+        default_value_t = 1000,
+        value_name = "N"
+    )]
     history: usize,
     /// Where to keep history and bans, so that they survive a restart; without it they don't
-    #[arg(long, env = "SWITCHBOARD_DATA_DIR", value_name = "DIR")]
+    #[arg(long, help_heading = "History", env = "SWITCHBOARD_DATA_DIR", value_name = "DIR")]
     data_dir: Option<PathBuf>,
     /// Another origin whose pages may connect, as scheme://host[:port]; * is any. Pages of this host may anyway
-    #[arg(long, env = "SWITCHBOARD_ALLOW_ORIGIN", value_name = "ORIGIN", value_delimiter = ',')]
+    #[arg(
+        long,
+        help_heading = "Access",
+        env = "SWITCHBOARD_ALLOW_ORIGIN",
+        value_name = "ORIGIN",
+        value_delimiter = ','
+    )]
     allow_origin: Vec<String>,
     /// How long to go on accepting after a stop was asked for, so that balancers hear of it by /readyz
-    #[arg(long, env = "SWITCHBOARD_DRAIN_DELAY", default_value = "0s", value_name = "DURATION", value_parser = parse_duration)]
+    #[arg(long, help_heading = "Stopping", env = "SWITCHBOARD_DRAIN_DELAY", default_value = "0s", value_name = "DURATION", value_parser = parse_duration)]
     drain_delay: Duration,
     /// How long a stop may take before whoever is left is cut off
-    #[arg(long, env = "SWITCHBOARD_DRAIN_TIMEOUT", default_value = "10s", value_name = "DURATION", value_parser = parse_duration)]
+    #[arg(long, help_heading = "Stopping", env = "SWITCHBOARD_DRAIN_TIMEOUT", default_value = "10s", value_name = "DURATION", value_parser = parse_duration)]
     drain_timeout: Duration,
     /// Don't compress
-    #[arg(long, env = "SWITCHBOARD_NO_DEFLATE", value_parser = FalseyValueParser::new())]
+    #[arg(long, help_heading = "Connections", env = "SWITCHBOARD_NO_DEFLATE", value_parser = FalseyValueParser::new())]
     no_deflate: bool,
     /// Keep compression windows from one message to the next: smaller messages, some 450 KiB a connection
-    #[arg(long, env = "SWITCHBOARD_DEFLATE_TAKEOVER", value_parser = FalseyValueParser::new(), conflicts_with = "no_deflate")]
+    #[arg(long, help_heading = "Connections", env = "SWITCHBOARD_DEFLATE_TAKEOVER", value_parser = FalseyValueParser::new(), conflicts_with = "no_deflate")]
     deflate_takeover: bool,
     #[command(flatten)]
     config: config::ConfigFlags,
@@ -184,17 +208,20 @@ fn greet(address: SocketAddr, admin: Option<&tokio::net::TcpListener>) -> Result
             std::net::Ipv6Addr::LOCALHOST.into()
         });
     }
-    eprintln!("page: http://{shown}/");
-    eprintln!("talk with: switchboard connect ws://{shown} --name NAME");
+    let mut lines =
+        format!("page: http://{shown}/\ntalk with: switchboard connect ws://{shown} --name NAME\n");
     if let Some(admin) = admin {
         let address = admin.local_addr().map_err(|error| format!("the listener has no address: {error}"))?;
-        eprintln!("administration: http://{address}/metrics");
+        lines.push_str(&format!("administration: http://{address}/metrics\n"));
     }
+    // Whoever started us may have closed its end of the pipe: the server serves all the same.
+    let _ = std::io::Write::write_all(&mut std::io::stderr(), lines.as_bytes());
     Ok(())
 }
 
 pub(super) fn run(flags: Flags) -> Result<(), String> {
-    flags.logging.start();
+    // A line for each connection that ended.
+    flags.logging.start("warn,switchboard=info");
     let settings = flags.settings()?;
     let store = flags.store()?;
     let runtime =

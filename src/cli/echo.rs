@@ -42,7 +42,7 @@ pub(super) struct Flags {
 }
 
 pub(super) fn run(flags: Flags) -> Result<(), String> {
-    flags.logging.start();
+    flags.logging.start("warn");
     let runtime =
         super::runtime(flags.threads).map_err(|error| format!("the runtime can't start: {error}"))?;
     runtime.block_on(async {

@@ -77,7 +77,7 @@ fn runtime(threads: Option<usize>) -> std::io::Result<tokio::runtime::Runtime> {
     }
 }
 
-/// How a server logs: to standard error, as much as `RUST_LOG` says, warnings by default.
+/// How a server logs: to standard error, as much as `RUST_LOG` says.
 #[derive(Args)]
 struct Logging {
     /// How to write the log, which goes to standard error; RUST_LOG says how much of it
@@ -92,9 +92,10 @@ enum LogFormat {
 }
 
 impl Logging {
-    fn start(&self) {
+    /// Starts the log; `default` is how much there is of it unless `RUST_LOG` says something else.
+    fn start(&self, default: &str) {
         let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-            .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+            .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
         let log = tracing_subscriber::fmt()
             .with_env_filter(filter)
             .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))

@@ -234,11 +234,17 @@ impl<C: Content + 'static> Room<C> {
         loop {
             let mut progress = std::pin::pin!(self.progress.notified());
             progress.as_mut().enable();
-            if self.backlog_bytes() <= self.settings.queue_bytes as u64 / 2 {
+            if self.is_ready() {
                 return;
             }
             progress.await;
         }
+    }
+
+    /// Whether [`Room::ready`] is ready at once, as it is unless somebody publishes a lot: for whoever wants no
+    /// future for that.
+    pub fn is_ready(&self) -> bool {
+        self.backlog_bytes() <= self.settings.queue_bytes as u64 / 2
     }
 
     /// What the shards have still to deliver to whoever isn't slow.

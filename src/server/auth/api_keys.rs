@@ -14,10 +14,12 @@ use crate::server::http::{Problem, bearer};
 pub struct ApiKeys {
     /// Never empty.
     hashes: Vec<[u8; 32]>,
+    /// The lines of those that could be guessed.
+    short: Vec<usize>,
 }
 
 /// Shorter ones could be guessed.
-const MIN_KEY_CHARS: usize = 16;
+const SAFE_KEY_CHARS: usize = 16;
 
 impl ApiKeys {
     /// Reads the keys in the file at `path`.
@@ -35,7 +37,7 @@ impl ApiKeys {
     ///
     /// [`ApiKeyError`].
     pub fn parse(text: &str) -> Result<Self, ApiKeyError> {
-        let mut hashes = Vec::new();
+        let (mut hashes, mut short) = (Vec::new(), Vec::new());
         for (at, line) in text.lines().enumerate() {
             let key = line.trim();
             if key.is_empty() || key.starts_with('#') {
@@ -44,12 +46,17 @@ impl ApiKeys {
             if !key.bytes().all(|byte| byte.is_ascii_graphic()) {
                 return Err(ApiKeyError::NotPrintable { line: at + 1 });
             }
-            if key.len() < MIN_KEY_CHARS {
-                return Err(ApiKeyError::TooShort { line: at + 1 });
+            if key.len() < SAFE_KEY_CHARS {
+                short.push(at + 1);
             }
             hashes.push(hash(key));
         }
-        if hashes.is_empty() { Err(ApiKeyError::None) } else { Ok(Self { hashes }) }
+        if hashes.is_empty() { Err(ApiKeyError::None) } else { Ok(Self { hashes, short }) }
+    }
+
+    /// The lines of keys with less than 16 characters, which could be guessed: they are to be warned of.
+    pub fn short_lines(&self) -> &[usize] {
+        &self.short
     }
 
     /// Whether `key` is one of them. How long it takes doesn't depend on how much of it is right.
@@ -94,14 +101,6 @@ pub enum ApiKeyError {
     /// It can't be read.
     #[error("it can't be read: {0}")]
     Io(#[from] std::io::Error),
-    /// A key is too short.
-    #[error(
-        "line {line}: the key is too short: use at least {MIN_KEY_CHARS} characters, such as `openssl rand -hex 32` prints"
-    )]
-    TooShort {
-        /// Its line, from 1 on.
-        line: usize,
-    },
     /// A key can't be sent in a header.
     #[error("line {line}: a key can have only letters, digits and punctuation of ASCII, and no spaces")]
     NotPrintable {
@@ -133,15 +132,21 @@ mod tests {
     #[test]
     fn a_wrong_file_is_told_by_its_line_without_the_key() {
         for (text, expected) in [
-            ("#\nsecret\n", "line 2: the key is too short"),
             ("0123456789 abcdef", "line 1: a key can have only"),
             ("0123456789abcdéf", "line 1: a key can have only"),
             ("# none\n", "there is no key"),
         ] {
             let error = ApiKeys::parse(text).unwrap_err().to_string();
             assert!(error.starts_with(expected), "{error}");
-            assert!(!error.contains("secret") && !error.contains("0123"), "{error}");
+            assert!(!error.contains("0123"), "{error}");
         }
+    }
+
+    #[test]
+    fn keys_that_could_be_guessed_are_told_by_their_lines() {
+        let keys = ApiKeys::parse("#\nsecret\n0123456789abcdef\n").unwrap();
+        assert!(keys.contains("secret"));
+        assert_eq!(keys.short_lines(), [2]);
     }
 
     #[test]

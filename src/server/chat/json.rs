@@ -101,7 +101,7 @@ impl User {
 
     pub(super) async fn run(mut self, chat: &Chat, known: &connections::Place) -> Result<(), Error> {
         let Some(admitted) = Box::pin(self.greet(chat)).await? else {
-            return self.line.closed().await;
+            return Box::pin(self.line.closed()).await;
         };
         let Admitted { hello, name, session, held } = admitted;
         let contact: Arc<dyn Contact> = self.line.mailbox.clone();

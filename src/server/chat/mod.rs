@@ -247,9 +247,8 @@ impl Chat {
     async fn connection(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, mut place: Place) {
         let started = Instant::now();
         self.metrics.connections_accepted.inc();
-        let _open = Open::new(&self.metrics);
-        // Boxed: the handshake's future is gone when the connection only waits.
-        let user = match Box::pin(self.open(stream, peer, &mut place)).await {
+        let open = Open::new(&self.metrics);
+        let user = match self.open(stream, peer, &mut place).await {
             Ok(Some(user)) => user,
             Ok(None) => return,
             Err(error) => {
@@ -257,31 +256,19 @@ impl Chat {
                 return tracing::info!(%peer, %error, "a connection was refused");
             }
         };
-        let (sender, tally) = (user.sender(), user.tally());
-        let ended = user.run(&self, &place).await;
-        if let Some(time) = sender.round_trip_time() {
-            self.metrics.on_round_trip(time);
+        let visit =
+            Visit { place, sender: user.sender(), tally: user.tally(), started, _open: open, chat: self };
+        // A task of its own, no larger than its form needs: what the handshake took goes with this one.
+        match user {
+            User::Plain(user) => drop(tokio::spawn(async move {
+                let ended = user.run(&visit.chat, &visit.place).await;
+                visit.end(ended);
+            })),
+            User::Json(user) => drop(tokio::spawn(async move {
+                let ended = user.run(&visit.chat, &visit.place).await;
+                visit.end(ended);
+            })),
         }
-        let stopped = || self.connections.is_shutting_down().then_some(CloseCode::GOING_AWAY);
-        let ours = tally.ours().or_else(|| ended.as_ref().err().and_then(Error::close_code)).or_else(stopped);
-        match (&ended, ours) {
-            (_, Some(code)) => self.metrics.on_closed(ClosedBy::Server, Some(code)),
-            (Ok(()), None) => self.metrics.on_closed(ClosedBy::Client, tally.theirs()),
-            (Err(_), None) => self.metrics.on_lost(),
-        }
-        let (name, rooms) = place.description();
-        tracing::info!(
-            client = %place.address(),
-            id = place.id(),
-            // Quoted, so that none looks like another member of the line.
-            name = name.map(tracing::field::debug),
-            rooms = %rooms.join(" "),
-            bytes = tally.bytes(),
-            code = ours.or(tally.theirs()).map(CloseCode::get),
-            seconds = started.elapsed().as_secs_f64(),
-            error = ended.err().map(tracing::field::display),
-            "a connection ended"
-        );
     }
 
     fn on_refused(&self, error: &Error) {
@@ -377,6 +364,47 @@ impl Chat {
     }
 }
 
+/// A connection whose user is served.
+struct Visit {
+    place: Place,
+    sender: Sender,
+    tally: Arc<Tally>,
+    started: Instant,
+    _open: Open,
+    // Dropped last: a place is one of its connections.
+    chat: Arc<Chat>,
+}
+
+impl Visit {
+    /// Keeps the books of a connection that has ended.
+    fn end(self, ended: Result<(), Error>) {
+        let Self { place, sender, tally, started, chat, .. } = &self;
+        if let Some(time) = sender.round_trip_time() {
+            chat.metrics.on_round_trip(time);
+        }
+        let stopped = || chat.connections.is_shutting_down().then_some(CloseCode::GOING_AWAY);
+        let ours = tally.ours().or_else(|| ended.as_ref().err().and_then(Error::close_code)).or_else(stopped);
+        match (&ended, ours) {
+            (_, Some(code)) => chat.metrics.on_closed(ClosedBy::Server, Some(code)),
+            (Ok(()), None) => chat.metrics.on_closed(ClosedBy::Client, tally.theirs()),
+            (Err(_), None) => chat.metrics.on_lost(),
+        }
+        let (name, rooms) = place.description();
+        tracing::info!(
+            client = %place.address(),
+            id = place.id(),
+            // Quoted, so that none looks like another member of the line.
+            name = name.map(tracing::field::debug),
+            rooms = %rooms.join(" "),
+            bytes = tally.bytes(),
+            code = ours.or(tally.theirs()).map(CloseCode::get),
+            seconds = started.elapsed().as_secs_f64(),
+            error = ended.err().map(tracing::field::display),
+            "a connection ended"
+        );
+    }
+}
+
 /// A connection that counts as open.
 struct Open(Arc<Metrics>);
 
@@ -411,14 +439,6 @@ impl User {
         match self {
             Self::Plain(user) => user.tally(),
             Self::Json(user) => user.tally(),
-        }
-    }
-
-    async fn run(self, chat: &Chat, place: &Place) -> Result<(), Error> {
-        match self {
-            // Each boxed: a task is no larger than its form needs.
-            Self::Plain(user) => Box::pin(user.run(chat, place)).await,
-            Self::Json(user) => Box::pin(user.run(chat, place)).await,
         }
     }
 }

@@ -58,7 +58,8 @@ impl User {
                 None
             }
         };
-        let Some((name, place)) = joined else { return self.line.closed().await };
+        // Boxed: a task that waits for messages keeps no room for the end.
+        let Some((name, place)) = joined else { return Box::pin(self.line.closed()).await };
         known.describe(&name, std::iter::once(place.room().name().as_str()));
         let ended = self.talk(chat, &name, &place).await;
         // Told at once, however the connection ended; when everybody goes nobody is told.
@@ -68,7 +69,7 @@ impl User {
             drop(place);
         }
         ended?;
-        self.line.closed().await
+        Box::pin(self.line.closed()).await
     }
 
     /// Waits for a name that can be had; `None` if the connection closes before that.
@@ -158,7 +159,10 @@ impl User {
             }
             Step::Say(text) => {
                 let room: &Room = place.room();
-                room.hub().ready().await;
+                if !room.hub().is_ready() {
+                    // Boxed: it is seldom needed, and every member's task would keep room for it.
+                    Box::pin(room.hub().ready()).await;
+                }
                 let words = Words { text, key: None, session: String::new(), id: None };
                 room.say(Some(place.membership()), name, words);
                 Ok(Flow::On)
