@@ -34,14 +34,6 @@ impl Recent {
             self.order.push_back(hash);
         }
     }
-
-    /// The message couldn't be kept: its sender may try again.
-    pub(super) fn remove(&mut self, id: &str) {
-        let hash = self.hasher.hash_one(id);
-        if self.places.remove(&hash).is_some() {
-            self.order.retain(|other| *other != hash);
-        }
-    }
 }
 
 #[cfg(test)]
@@ -57,8 +49,5 @@ mod tests {
         assert_eq!(recent.get("19999"), Some((19_999, 0)));
         assert_eq!(recent.get("0"), None);
         assert_eq!((recent.order.len(), recent.places.len()), (MAX_IDS, MAX_IDS));
-        recent.remove("19999");
-        assert_eq!(recent.get("19999"), None);
-        assert_eq!(recent.order.len(), MAX_IDS - 1);
     }
 }

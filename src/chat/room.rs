@@ -237,8 +237,9 @@ impl Room {
         after: Option<&Position>,
     ) -> Option<(Place, Snapshot)> {
         let mut people = lock(&self.people);
-        self.touch();
-        if !people.set_contact(presence.name().as_str(), presence.number(), Some(contact)) {
+        let now = self.touch();
+        let is_banned = people.banned_until(presence.name(), now).is_some();
+        if is_banned || !people.set_contact(presence.name().as_str(), presence.number(), Some(contact)) {
             // Its end takes the same lock.
             drop(people);
             return None;
@@ -258,9 +259,7 @@ impl Room {
         if id.is_some()
             && let Some((offset, time)) = recent.get(&scoped)
         {
-            // What was queued for the disk before is there before this.
-            let durable = self.store.as_ref().map(|store| store.settled());
-            return Receipt { offset, time, is_duplicate: true, durable };
+            return Receipt { offset, time, is_duplicate: true, durable: self.keep_again(offset) };
         }
         let message = Message {
             from: from.into(),
@@ -288,9 +287,24 @@ impl Room {
         Receipt { offset, time, is_duplicate: false, durable }
     }
 
-    /// What was said couldn't be kept: whoever said it may say it again.
-    pub fn unsay(&self, session: &str, id: &str) {
-        lock(&self.saying).remove(&format!("{session}/{id}"));
+    /// Stores what was said before: the first time it may not have got to the disk. The same offset is one record.
+    fn keep_again(&self, offset: u64) -> Option<Durable> {
+        let store = self.store.as_ref()?;
+        let entry = self.entry(offset);
+        let Some((entry, said)) = entry.as_ref().and_then(|entry| Some((entry, entry.content().said()?)))
+        else {
+            // It was deleted, or the history doesn't go back so far.
+            return Some(store.settled());
+        };
+        let record = Record {
+            offset,
+            time_ms: entry.stamp().time,
+            from: said.from.to_string(),
+            text: said.text.to_string(),
+            key: entry.key().map(str::to_owned),
+            id: said.id.as_deref().map(str::to_owned),
+        };
+        Some(store.append(self.name.as_str(), &self.epoch, &record))
     }
 
     /// Passes a signal on.
@@ -312,16 +326,20 @@ impl Room {
     ///
     /// [`RoomError::NoMessage`], [`RoomError::NotYours`].
     pub fn delete(&self, offset: u64, by: &str, session: Option<&str>) -> Result<Option<Durable>, RoomError> {
+        // Behind the record that it removes, should that be on its way.
+        let _saying = lock(&self.saying);
         let entry = self.entry(offset).ok_or(RoomError::NoMessage)?;
-        let message = entry.content().said().ok_or(RoomError::NoMessage)?;
+        let What::Said(message) = &entry.content().what else { return Err(RoomError::NoMessage) };
         let owner = message.id.as_deref().and_then(|id| id.split('/').next());
         if session.is_some() && session != owner {
             return Err(RoomError::NotYours);
         }
-        if message.is_deleted.swap(true, Ordering::AcqRel) {
-            return Err(RoomError::NoMessage);
-        }
+        let was_deleted = message.is_deleted.swap(true, Ordering::AcqRel);
         let durable = self.store.as_ref().map(|store| store.delete(self.name.as_str(), offset));
+        if was_deleted {
+            // The disk may have failed then. Without one there is nothing left to do.
+            return durable.map(Some).ok_or(RoomError::NoMessage);
+        }
         let content = self.content(What::Deleted { offset, by: by.into() });
         self.hub.publish(Publish::new(content).passing());
         Ok(durable)

@@ -82,7 +82,14 @@ impl Rooms {
         let cell = self.cell(name)?;
         let opened = cell.get_or_try_init(|| self.load(name)).await.cloned();
         if opened.is_err() {
-            self.lock().retain(|other, cell| other != name || cell.initialized());
+            let mut open = self.lock();
+            // Unless somebody else waits for it, or has made a new one: there is one room of a name.
+            let is_ours = open.get(name).is_some_and(|other| {
+                Arc::ptr_eq(other, &cell) && !cell.initialized() && Arc::strong_count(&cell) == 2
+            });
+            if is_ours {
+                open.remove(name);
+            }
         }
         opened
     }
@@ -123,7 +130,7 @@ impl Rooms {
             let bytes = history(room);
             let is_over = total > self.settings.max_history_bytes;
             if (is_over || bytes == 0) && !room.is_needed() {
-                total -= if self.close(room.name()) { bytes } else { 0 };
+                total = total.saturating_sub(if self.close(room.name()) { bytes } else { 0 });
             }
         }
         // Nobody is in any that could go: then those with the most give half of it, until it fits.
@@ -134,7 +141,7 @@ impl Rooms {
             }
             let bytes = history(room);
             room.hub().shrink_history(bytes / 2);
-            total -= bytes - history(room);
+            total = total.saturating_sub(bytes.saturating_sub(history(room)));
         }
     }
 
@@ -199,7 +206,9 @@ impl Rooms {
 }
 
 fn is_idle(cell: &Arc<OnceCell<Arc<Room>>>) -> bool {
-    let is_held = cell.get().is_none_or(|room| Arc::strong_count(room) > 1 || room.count() > 0);
+    // One that nobody waits for any more was never opened.
+    let is_held =
+        cell.get().is_some_and(|room| Arc::strong_count(room) > 1 || room.count() > 0 || room.is_needed());
     Arc::strong_count(cell) == 1 && !is_held
 }
 

@@ -159,7 +159,6 @@ impl Chat {
 
 async fn say(room: &Room, from: &str, words: Words) -> Result<u64, Problem> {
     room.hub().ready().await;
-    let (id, session) = (words.id.clone(), words.session.clone());
     let (text, key) = (words.text.clone(), words.key.clone());
     let Receipt { offset, durable, is_duplicate, .. } = room.say(None, from, words);
     match room::stored(durable).await {
@@ -168,12 +167,7 @@ async fn say(room: &Room, from: &str, words: Words) -> Result<u64, Problem> {
             Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, why))
         }
         Ok(()) => Ok(offset),
-        Err(error) => {
-            if let Some(id) = id {
-                room.unsay(&session, &id);
-            }
-            Err(unstored(error))
-        }
+        Err(error) => Err(unstored(error)),
     }
 }
 

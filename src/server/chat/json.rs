@@ -130,6 +130,7 @@ impl Client<'_> {
         self.welcome(&room, held.is_some());
         let Hello { after, rooms, .. } = hello;
         self.known_offsets = rooms;
+        // It is held for those that come next only: no hello costs memory for long.
         if let Some(after) = after {
             self.known_offsets.insert(room.as_str().to_owned(), after);
         }
@@ -142,7 +143,10 @@ impl Client<'_> {
                 self.answer(failure.encode());
             }
         }
-        self.talk().await
+        let known = &mut self.known_offsets;
+        known.retain(|room, _| self.held.iter().any(|presence| presence.room().name().as_str() == room));
+        drop(room);
+        Box::pin(self.talk()).await
     }
 
     fn welcome(&mut self, room: &RoomName, resumed: bool) {
@@ -268,7 +272,8 @@ impl Client<'_> {
                 }
                 Order::GiveUp => {
                     let frame = CloseFrame::new(TAKEN_OVER, "another connection took the session over");
-                    self.line.close(frame.ok())?;
+                    // It may be broken already, which is why there is another one.
+                    let _ = self.line.close(frame.ok());
                     return Ok(Some(End::Lost));
                 }
                 // It is closed already.
@@ -290,7 +295,13 @@ impl Client<'_> {
         if self.chat.connections.is_shutting_down() {
             places.into_values().for_each(Place::leave_quietly);
         } else if end == End::Lost {
-            let presences = places.into_values().map(Place::hold).chain(held).collect();
+            let mut presences: Vec<_> = places.into_values().map(Place::hold).chain(held).collect();
+            // Who was put out just now doesn't come back with it. Whoever is put out later isn't reached by orders.
+            for order in self.line.mailbox.take() {
+                if let Order::Kick { room, .. } = order {
+                    presences.retain(|presence| *presence.room().name() != room);
+                }
+            }
             self.chat.sessions.hold(&self.session.id, &self.contact, self.name, presences);
         } else {
             drop((places, held));
@@ -327,9 +338,6 @@ impl Client<'_> {
         let answer = match stored {
             Ok(()) => acknowledgement(id.as_deref(), &room, &receipt),
             Err(error) => {
-                if let Some(id) = &id {
-                    room.unsay(&self.session.id, id);
-                }
                 let message = format!("the message can't be kept: {error}");
                 let (room, code) = (Some(room.name().as_str().to_owned()), Code::Unavailable);
                 Failure { id, room, code, message, retry_after: Some(1) }.encode()

@@ -25,12 +25,19 @@ impl Mailbox {
     /// None is lost if it is dropped before it is ready.
     pub(super) async fn next(&self) -> Vec<Order> {
         loop {
-            let orders = std::mem::take(&mut *self.orders.lock().unwrap_or_else(PoisonError::into_inner));
+            let orders = self.take();
             if !orders.is_empty() {
                 return orders;
             }
             self.news.notified().await;
         }
+    }
+}
+
+impl Mailbox {
+    /// The orders that are there.
+    pub(super) fn take(&self) -> Vec<Order> {
+        std::mem::take(&mut *self.orders.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 

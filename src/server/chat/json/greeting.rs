@@ -11,6 +11,7 @@ use crate::chat::wire::json::{Code, Credentials, Failure, Hello, Request};
 use crate::net::Error;
 use crate::proto::{CloseCode, CloseFrame};
 
+use super::super::super::auth::Action;
 use super::super::access::Rights;
 use super::super::{Chat, NAME_TIMEOUT};
 use super::{User, failure, not_text};
@@ -87,7 +88,8 @@ impl User {
         let held = chat.sessions.take_over(&session.id, &contact).await;
         // By another name it is somebody new; those who see the old one are told that it left.
         let held = held.filter(|held| held.name == name);
-        if held.is_none() {
+        // Who may not be there learns nothing of it.
+        if held.is_none() && self.rights.may(Action::Join, &self.room) {
             // The name may be another's: said now, while the hello can be said again.
             let room = match chat.rooms.get(&self.room).await {
                 Ok(room) => room,

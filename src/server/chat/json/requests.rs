@@ -75,6 +75,15 @@ impl Client<'_> {
         self.expiry = rights.lasts().map(|lasts| Box::pin(tokio::time::sleep(lasts)));
         self.rights = rights;
         self.answer(Answer::Done { id: request.id() }.encode());
+        // A newer token may allow less.
+        let forbidden: Vec<_> =
+            self.places.keys().filter(|room| !self.rights.may(Action::Join, room)).cloned().collect();
+        for room in forbidden {
+            self.places.remove(&room);
+            let kicked = Answer::Kicked { room: room.as_str(), by: "system", reason: None };
+            self.answer(kicked.encode());
+        }
+        self.describe();
         Ok(())
     }
 
