@@ -149,3 +149,52 @@ impl WholeFrame {
         Bytes::copy_from_slice(payload)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::proto::Limits;
+
+    /// A server's input: binary messages of these lengths, masked.
+    fn frames(lengths: &[usize]) -> Vec<u8> {
+        let mut wire = Vec::new();
+        for (number, &length) in lengths.iter().enumerate() {
+            match u8::try_from(length) {
+                Ok(short @ 0..=125) => wire.extend([0x82, 0x80 | short]),
+                _ => wire.extend([0x82, 0xfe, (length >> 8) as u8, length as u8]),
+            }
+            wire.extend([1, 2, 3, 4]);
+            wire.extend((0..length).map(|at| number as u8 ^ [1, 2, 3, 4][at % 4]));
+        }
+        wire
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_kept_of_a_read_keeps_4_kib_at_most_and_nothing_of_the_others(
+            lengths in proptest::collection::vec(0usize..600, 1..120),
+        ) {
+            let mut wire = frames(&lengths);
+            let bounds = Bounds::new(Role::Server, &Limits::default());
+            let mut input = &mut wire[..];
+            let mut batch = Batch::default();
+            let mut number = 0;
+            while let Some(first) = WholeFrame::parse(input, Role::Server) {
+                batch.fill(first, &bounds, &mut input);
+                prop_assert!(batch.frames.len() <= MAX_SHARED_BYTES);
+                if batch.frames.is_empty() {
+                    // It goes the common way.
+                    take(&mut input, first.len());
+                    number += 1;
+                }
+                while let Some(message) = batch.next(Role::Server) {
+                    prop_assert_eq!(message.as_bytes(), &vec![number as u8; lengths[number]][..]);
+                    number += 1;
+                }
+            }
+            prop_assert_eq!(number, lengths.len());
+        }
+    }
+}
