@@ -183,6 +183,22 @@ async fn a_token_that_runs_out_closes_with_4401_unless_it_is_refreshed() {
 }
 
 #[tokio::test]
+async fn a_refresh_puts_out_of_the_rooms_that_the_newer_token_does_not_allow() {
+    let (server, _folder) = server(&[]).await;
+    let mut ada = Json::connect(&server, "/").await;
+    ada.greet(json!({"token": token(json!({"sub": "Ada"}))})).await;
+    ada.ask(json!({"type": "join", "room": "secret", "id": "j"})).await;
+    let less = token(json!({"sub": "Ada", "switchboard": {"join": ["lobby"]}}));
+    let refreshed = ada.ask(json!({"type": "refresh", "id": "r", "token": less})).await;
+    assert_eq!(refreshed, json!({"type": "done", "id": "r"}));
+    let kicked = ada.until("kicked").await;
+    assert_eq!((&kicked["room"], &kicked["by"]), (&json!("secret"), &json!("system")));
+    let refused = ada.ask(json!({"type": "publish", "room": "secret", "id": "p", "text": "hi"})).await;
+    assert_eq!(refused["code"], "not_joined");
+    ada.say("still in the lobby").await;
+}
+
+#[tokio::test]
 async fn a_session_comes_back_only_to_the_rooms_of_its_new_token() {
     let (server, _folder) = server(&[]).await;
     let mut mia = moderator(&server, "Mia").await;

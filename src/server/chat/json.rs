@@ -128,9 +128,10 @@ impl User {
 impl Client<'_> {
     async fn serve(&mut self, room: RoomName, hello: Hello, held: Option<Held>) -> Result<End, Error> {
         self.welcome(&room, held.is_some());
-        let Hello { after, rooms, .. } = hello;
+        let Hello { after, rooms, name, session, token } = hello;
+        // This future lasts as long as the connection: nothing of the hello is kept that isn't needed any more.
+        drop((name, session, token));
         self.known_offsets = rooms;
-        // It is held for those that come next only: no hello costs memory for long.
         if let Some(after) = after {
             self.known_offsets.insert(room.as_str().to_owned(), after);
         }
